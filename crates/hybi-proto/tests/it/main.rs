@@ -1,0 +1,1 @@
+//! One test binary: bytes in hex in, events out, hex out.

@@ -1,0 +1,2 @@
+//! A WebSocket client and server for tokio.
+#![forbid(unsafe_code)]
