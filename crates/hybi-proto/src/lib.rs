@@ -4,3 +4,11 @@
 //! mask keys are handed in. The crate `hybi` adds the waiting, for tokio.
 //!
 //! The order of the modules is the order of the layers: a module uses only those above it.
+#![deny(unsafe_code, unsafe_op_in_unsafe_fn)]
+
+pub mod code;
+pub mod utf8;
+#[allow(unsafe_code)] // a `Text` is checked once, when it is made
+pub mod text;
+pub mod close;
+pub mod mask;
