@@ -1,0 +1,426 @@
+//! The two halves of a WebSocket, and the two debts between them: a ping is owed a pong, a close
+//! is owed a close.
+//!
+//! Whoever owns the socket loops over four verbs: fill [`inbox`](Connection::inbox), take
+//! [`next`](Connection::next), `send`, drain [`outbox`](Connection::outbox).
+
+use bytes::{Bytes, buf::Limit};
+
+use crate::close::Close;
+use crate::code::CloseCode;
+use crate::decoder::{Decoder, Found};
+use crate::encoder::{Encoder, MaskSource};
+use crate::error::{ProtocolError, SendError};
+use crate::frame::{MAX_CONTROL, Opcode};
+use crate::limits::Limits;
+use crate::message::{Event, EventRef, Message, MessageRef};
+use crate::outbox::Outbox;
+use crate::text::Text;
+
+/// Which end of the connection this is; a client says where its mask keys come from.
+#[derive(Clone, Copy, Debug)]
+pub enum Role {
+    /// Accepted the connection; takes masked frames and sends unmasked ones.
+    Server,
+    /// Began the connection; masks each frame with a fresh key from this source.
+    Client(MaskSource),
+}
+
+/// Where a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Messages may pass both ways.
+    Open,
+    /// One close frame has passed: nothing can be sent any more, messages may still come.
+    Closing,
+    /// Both close frames have passed, or the connection has failed: nothing comes any more.
+    Closed,
+}
+
+/// Who began to close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Initiator {
+    /// This end.
+    Local,
+    /// The peer.
+    Peer,
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CloseInfo {
+    /// The code of the peer's close frame; [`CloseCode::NO_STATUS`] if it had none,
+    /// [`CloseCode::ABNORMAL`] if there was no close frame (RFC 6455 §7.1.5). After a violation
+    /// by the peer, the code that we sent.
+    pub code: CloseCode,
+    /// The reason beside the code.
+    pub reason: Text,
+    /// Who began to close.
+    pub initiator: Initiator,
+    /// Whether both close frames have passed (§7.1.4).
+    pub clean: bool,
+}
+
+/// One WebSocket connection after its opening handshake, without I/O.
+///
+/// ```
+/// use bytes::BufMut;
+/// use hybi_proto::{connection::{Connection, Role}, limits::Limits, message::{EventRef, MessageRef}};
+///
+/// let mut server = Connection::new(Role::Server, Limits::default());
+/// // RFC 6455 §5.7: a single-frame masked text message.
+/// server.inbox().put_slice(b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58");
+/// assert_eq!(server.next()?, Some(EventRef::Message(MessageRef::Text("Hello"))));
+/// server.send("Hello".into())?;
+/// assert_eq!(server.outbox().len(), 7);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Connection {
+    decoder: Decoder,
+    encoder: Encoder,
+    outbox: Outbox,
+    backlog: usize,
+    auto_pong: bool,
+    /// Pongs queued since the socket took no more.
+    pongs: u8,
+    close_sent: bool,
+    close_received: bool,
+    failed: bool,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few connections need, and those late.
+#[derive(Debug, Default)]
+struct Rare {
+    info: Option<CloseInfo>,
+    /// The newest ping that could not be answered yet.
+    ping: Option<Bytes>,
+}
+
+/// The pongs that may wait while the socket takes nothing; then only the newest ping is answered.
+const PONGS: u8 = 16;
+
+impl Connection {
+    /// A connection whose opening handshake is done.
+    #[must_use]
+    pub fn new(role: Role, limits: Limits) -> Self {
+        let masks = match role {
+            Role::Server => None,
+            Role::Client(masks) => Some(masks),
+        };
+        Self {
+            backlog: limits.backlog,
+            decoder: Decoder::new(masks.is_none(), limits),
+            encoder: Encoder::new(masks),
+            outbox: Outbox::default(),
+            auto_pong: true,
+            pongs: 0,
+            close_sent: false,
+            close_received: false,
+            failed: false,
+            rare: None,
+        }
+    }
+
+    /// Whether pings are answered by themselves (default yes, as RFC 6455 §5.5.2 demands);
+    /// without it the caller has to [`pong`](Self::pong).
+    pub fn set_auto_pong(&mut self, on: bool) {
+        self.auto_pong = on;
+    }
+
+    /// Where the next bytes from the peer go: append to it; at least one byte fits.
+    #[inline]
+    pub fn inbox(&mut self) -> Limit<&mut Vec<u8>> {
+        self.decoder.inbox()
+    }
+
+    /// The number of bytes that have come and were not looked at yet.
+    #[must_use]
+    #[inline]
+    pub fn unread(&self) -> usize {
+        self.decoder.unread()
+    }
+
+    /// Whether the peer stands in the middle of a frame or a message and owes us the rest.
+    #[must_use]
+    pub fn is_midway(&self) -> bool {
+        self.decoder.is_midway()
+    }
+
+    /// The bytes that wait to leave.
+    #[inline]
+    pub fn outbox(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    /// The number of bytes that wait to leave.
+    #[must_use]
+    #[inline]
+    pub fn buffered(&self) -> usize {
+        self.outbox.len()
+    }
+
+    /// Whether the backlog is full: a message would not be admitted.
+    #[must_use]
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.outbox.len() >= self.backlog
+    }
+
+    /// Lends a read buffer; what is unread moves into it. An idle connection needs none.
+    pub fn lend_inbox(&mut self, buffer: Vec<u8>) {
+        self.decoder.lend(buffer);
+    }
+
+    /// Takes the read buffer away; what is unread in it is copied into one of its size.
+    pub fn reclaim_inbox(&mut self) -> Vec<u8> {
+        self.decoder.reclaim()
+    }
+
+    /// Takes the next event, as a view into the read buffer; `None` asks for more bytes.
+    ///
+    /// # Errors
+    ///
+    /// The peer broke a rule. This is said once: the close frame is queued, nothing can be sent
+    /// any more, and whatever still comes is ignored.
+    #[inline]
+    pub fn next(&mut self) -> Result<Option<EventRef<'_>>, ProtocolError> {
+        Ok(self.advance()?.map(|found| self.decoder.view(found)))
+    }
+
+    /// As [`next`](Self::next), as an event that can be kept: a payload that lies in the read
+    /// buffer is copied into an allocation of its size, a larger one has its own already.
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next).
+    #[inline]
+    pub fn next_owned(&mut self) -> Result<Option<Event>, ProtocolError> {
+        Ok(self.advance()?.map(|found| self.decoder.take(found)))
+    }
+
+    #[inline]
+    fn advance(&mut self) -> Result<Option<Found>, ProtocolError> {
+        match self.decoder.advance() {
+            Ok(Some(Found::Message(kind, place))) => Ok(Some(Found::Message(kind, place))),
+            Ok(Some(Found::Ping(at))) => {
+                self.answer_ping(Found::Ping(at.clone()));
+                Ok(Some(Found::Ping(at)))
+            }
+            Ok(Some(Found::Close(close))) => {
+                self.answer_close(close.as_ref());
+                Ok(Some(Found::Close(close)))
+            }
+            Err(error) => {
+                self.fail(error);
+                Err(error)
+            }
+            other => other,
+        }
+    }
+
+    /// §5.5.2: upon receipt of a Ping frame, an endpoint MUST send a Pong frame in response,
+    /// unless it already received a Close frame.
+    fn answer_ping(&mut self, found: Found) {
+        let EventRef::Ping(payload) = self.decoder.view(found) else {
+            return;
+        };
+        // §5.5.1: the application MUST NOT send any more frames after sending a Close frame.
+        if !self.auto_pong || self.close_sent {
+            return;
+        }
+        if !self.outbox.is_blocked() {
+            self.pongs = 0;
+        } else if self.pongs == PONGS {
+            // §5.5.3: it MAY elect to send a Pong frame for only the most recently processed Ping.
+            self.rare.get_or_insert_default().ping = Some(Bytes::copy_from_slice(payload));
+            return;
+        } else {
+            self.pongs += 1;
+        }
+        self.encoder.frame(Opcode::Pong, payload, &mut self.outbox);
+    }
+
+    fn answer_close(&mut self, close: Option<&Close>) {
+        self.close_received = true;
+        let initiator = if self.close_sent {
+            Initiator::Local
+        } else {
+            Initiator::Peer
+        };
+        let (code, reason) = match close {
+            Some(close) => (close.code, close.reason.clone().into_text()),
+            None => (CloseCode::NO_STATUS, Text::default()),
+        };
+        self.end(CloseInfo {
+            code,
+            reason,
+            initiator,
+            clean: true,
+        });
+        // §5.5.1: if an endpoint receives a Close frame and did not previously send one, it MUST
+        // send one in response, and typically echoes the status code it received.
+        if !self.close_sent {
+            self.push_close(close);
+        }
+    }
+
+    /// Queues a whole message, or nothing of it.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Full`] while the backlog is full, [`SendError::Closed`] after a close.
+    #[inline]
+    pub fn send(&mut self, message: Message) -> Result<(), SendError> {
+        self.may_send()?;
+        self.encoder.message(message, &mut self.outbox);
+        Ok(())
+    }
+
+    /// As [`send`](Self::send), for a message that is only borrowed.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    #[inline]
+    pub fn send_ref(&mut self, message: MessageRef<'_>) -> Result<(), SendError> {
+        self.may_send()?;
+        self.encoder.message_ref(message, &mut self.outbox);
+        Ok(())
+    }
+
+    /// Queues a ping of at most 125 bytes. Counts against the backlog, as a message does.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), and [`SendError::ControlTooLong`].
+    pub fn ping(&mut self, payload: &[u8]) -> Result<(), SendError> {
+        self.control(Opcode::Ping, payload)
+    }
+
+    /// Queues a pong of at most 125 bytes that answers a ping, or none (RFC 6455 §5.5.3).
+    ///
+    /// # Errors
+    ///
+    /// As [`ping`](Self::ping).
+    pub fn pong(&mut self, payload: &[u8]) -> Result<(), SendError> {
+        self.control(Opcode::Pong, payload)
+    }
+
+    fn control(&mut self, opcode: Opcode, payload: &[u8]) -> Result<(), SendError> {
+        if payload.len() > MAX_CONTROL {
+            return Err(SendError::ControlTooLong);
+        }
+        self.may_send()?;
+        self.encoder.frame(opcode, payload, &mut self.outbox);
+        Ok(())
+    }
+
+    #[inline]
+    fn may_send(&self) -> Result<(), SendError> {
+        if self.close_sent {
+            return Err(SendError::Closed);
+        }
+        if self.is_full() {
+            return Err(SendError::Full);
+        }
+        Ok(())
+    }
+
+    /// Begins the closing handshake (RFC 6455 §7.1.2): queues a close frame, without a code if
+    /// there is none, behind what is queued, however much that is. A second call changes nothing.
+    pub fn close(&mut self, close: Option<&Close>) {
+        if !self.close_sent {
+            self.push_close(close);
+        }
+    }
+
+    /// Ends the connection for a fault of the peer's that only the caller could see, such as
+    /// [`ProtocolError::MessageStalled`]: queues the close frame and ignores what still comes.
+    pub fn fail(&mut self, error: ProtocolError) {
+        self.decoder.silence();
+        self.failed = true;
+        let close = Close::new(error.close_code(), Text::default()).ok();
+        self.end(CloseInfo {
+            code: error.close_code(),
+            reason: Text::default(),
+            initiator: Initiator::Local,
+            clean: false,
+        });
+        self.close(close.as_ref());
+    }
+
+    fn push_close(&mut self, close: Option<&Close>) {
+        self.close_sent = true;
+        let mut room = [0; MAX_CONTROL];
+        let payload = close.map_or(&[][..], |close| close.encode(&mut room));
+        self.encoder.frame(Opcode::Close, payload, &mut self.outbox);
+    }
+
+    /// Says that the transport has ended or broken: nothing comes or goes any more.
+    pub fn lost(&mut self) {
+        self.decoder.silence();
+        self.outbox.clear();
+        self.failed = true;
+        let initiator = if self.close_sent {
+            Initiator::Local
+        } else {
+            Initiator::Peer
+        };
+        self.close_sent = true;
+        self.end(CloseInfo {
+            // §7.1.5: if no Close control frame was received, the close code is 1006.
+            code: CloseCode::ABNORMAL,
+            reason: Text::default(),
+            initiator,
+            clean: false,
+        });
+    }
+
+    /// The first end is the one that counts.
+    fn end(&mut self, info: CloseInfo) {
+        self.rare.get_or_insert_default().info.get_or_insert(info);
+    }
+
+    /// Says that the first `n` bytes of the outbox have left, and queues the pong that waited
+    /// for it.
+    #[inline]
+    pub fn sent(&mut self, n: usize) {
+        self.outbox.advance(n);
+        if let Some(rare) = &mut self.rare
+            && self.outbox.is_empty()
+            && let Some(ping) = rare.ping.take()
+            && !self.close_sent
+        {
+            self.encoder.frame(Opcode::Pong, &ping, &mut self.outbox);
+        }
+    }
+
+    /// Where the connection stands.
+    ///
+    /// ```text
+    ///             close() or a close frame came (answered at once)
+    ///   Open ──────────────────────────────────────────────┐
+    ///    │ fail(), lost(), a rule broken                    ▼
+    ///    │                                    one sent, none came: Closing
+    ///    │                                                  │ a close frame came,
+    ///    ▼                                                  ▼ fail(), lost()
+    ///  Closed ◄──────────────────────────────────────── Closed
+    /// ```
+    #[must_use]
+    pub fn state(&self) -> State {
+        match (self.close_sent, self.close_received || self.failed) {
+            (_, true) => State::Closed,
+            (true, false) => State::Closing,
+            (false, false) => State::Open,
+        }
+    }
+
+    /// How the connection ended, once it has.
+    #[must_use]
+    pub fn close_info(&self) -> Option<&CloseInfo> {
+        self.rare.as_ref()?.info.as_ref()
+    }
+}

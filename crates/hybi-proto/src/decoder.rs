@@ -1,0 +1,420 @@
+//! Bytes in, events out.
+//!
+//! The decoder owns the inbox: it unmasks in place, checks text as it arrives and hands payloads
+//! out without copying. It never answers the peer; see [`connection`](crate::connection).
+//!
+//! A frame that lies whole in the read buffer and is a whole message is shown where it lies. All
+//! other payloads are joined in a buffer of their own as they come, so that a fragment costs its
+//! payload and no more, and the read buffer never has to hold the half of a message.
+
+use std::ops::Range;
+
+use bytes::{BufMut, Bytes, buf::Limit};
+
+use crate::close::{Close, Fault};
+use crate::error::ProtocolError;
+use crate::frame::{Header, MAX_CONTROL, Opcode};
+use crate::limits::Limits;
+use crate::mask::Mask;
+use crate::message::{Event, EventRef, Kind, Message, MessageRef};
+use crate::text;
+use crate::utf8::Utf8;
+
+/// The receiving half of a connection, without I/O.
+#[derive(Debug)]
+pub struct Decoder {
+    /// Bytes as they came, a read buffer that is lent or one of our own.
+    buffer: Vec<u8>,
+    /// The first byte of `buffer` whose meaning is not stored yet.
+    start: usize,
+    step: Step,
+    /// Whether the peer masks: we are the server.
+    masked: bool,
+    limits: Limits,
+    /// The kind of the message in progress.
+    kind: Option<Kind>,
+    fragments: u32,
+    /// What has come of the message in progress, unmasked and checked up to `done`.
+    partial: Vec<u8>,
+    done: usize,
+    utf8: Utf8,
+}
+
+/// What the next byte is.
+#[derive(Debug)]
+enum Step {
+    /// The first of a header.
+    Header,
+    /// Payload of a data frame that goes to `partial`.
+    Payload {
+        fin: bool,
+        mask: Option<Mask>,
+        left: usize,
+    },
+    /// The message in `partial` was handed out.
+    Delivered,
+    /// Of no interest: the peer broke a rule, or has closed.
+    Silent,
+}
+
+/// An event, and where its payload lies.
+#[derive(Clone, Debug)]
+pub(crate) enum Found {
+    Message(Kind, Place),
+    Ping(Range<usize>),
+    Pong(Range<usize>),
+    Close(Option<Close>),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    Inbox(Range<usize>),
+    Partial,
+}
+
+/// Room that is kept for reading when no buffer is lent.
+const OWN: usize = 4 << 10;
+
+/// What a message may take on the word of its header alone.
+const CLAIM: usize = 64 << 10;
+
+/// A payload that misses this much or more is read straight into its own buffer.
+const DIRECT: usize = 128 << 10;
+
+/// Unmasking and checking go over a payload in pieces that stay in the inner cache.
+const PIECE: usize = 16 << 10;
+
+impl Decoder {
+    /// A decoder that expects masked frames (a server's) or unmasked ones (a client's).
+    pub(crate) fn new(masked: bool, limits: Limits) -> Self {
+        Self {
+            buffer: Vec::new(),
+            start: 0,
+            step: Step::Header,
+            masked,
+            limits,
+            kind: None,
+            fragments: 0,
+            partial: Vec::new(),
+            done: 0,
+            utf8: Utf8::default(),
+        }
+    }
+
+    /// Where the next bytes from the peer go: append to it, at least one byte fits.
+    ///
+    /// It is the read buffer, or, deep in a large payload, the buffer of that message.
+    #[inline]
+    pub fn inbox(&mut self) -> Limit<&mut Vec<u8>> {
+        if let Step::Payload { fin, left, .. } = self.step
+            && left - (self.partial.len() - self.done) >= DIRECT
+            && self.is_empty()
+        {
+            let left = left - (self.partial.len() - self.done);
+            reserve(&mut self.partial, 1, left, fin);
+            let room = self.partial.capacity() - self.partial.len();
+            return (&mut self.partial).limit(room.min(left));
+        }
+        if self.start == self.buffer.len() {
+            self.buffer.clear();
+            self.start = 0;
+        }
+        if self.buffer.capacity() == self.buffer.len() {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+            if self.buffer.capacity() - self.buffer.len() < OWN {
+                self.buffer.reserve(OWN);
+            }
+        }
+        let room = self.buffer.capacity() - self.buffer.len();
+        (&mut self.buffer).limit(room)
+    }
+
+    /// The number of bytes that have come and whose meaning is not stored yet.
+    #[must_use]
+    #[inline]
+    pub fn unread(&self) -> usize {
+        self.buffer.len() - self.start
+    }
+
+    fn is_empty(&self) -> bool {
+        self.unread() == 0
+    }
+
+    /// Whether the peer stands in the middle of a frame or a message and owes us the rest.
+    #[must_use]
+    pub fn is_midway(&self) -> bool {
+        match self.step {
+            Step::Payload { .. } => true,
+            Step::Header => self.kind.is_some() || !self.is_empty(),
+            Step::Delivered | Step::Silent => false,
+        }
+    }
+
+    /// Lends a read buffer; what is unread moves into it.
+    pub fn lend(&mut self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        buffer.extend_from_slice(&self.buffer[self.start..]);
+        self.start = 0;
+        self.buffer = buffer;
+    }
+
+    /// Takes the read buffer away; what is unread in it is copied into one of its size.
+    pub fn reclaim(&mut self) -> Vec<u8> {
+        let rest = self.buffer[self.start..].to_vec();
+        self.start = 0;
+        std::mem::replace(&mut self.buffer, rest)
+    }
+
+    /// Takes no interest in anything that follows.
+    pub(crate) fn silence(&mut self) {
+        self.step = Step::Silent;
+        self.partial = Vec::new();
+        self.buffer.clear();
+        (self.start, self.done) = (0, 0);
+    }
+
+    /// Finds the next event; `None` asks for more bytes.
+    pub(crate) fn advance(&mut self) -> Result<Option<Found>, ProtocolError> {
+        let found = self.find();
+        if found.is_err() || matches!(found, Ok(Some(Found::Close(_)))) {
+            self.silence();
+        }
+        found
+    }
+
+    fn find(&mut self) -> Result<Option<Found>, ProtocolError> {
+        loop {
+            match self.step {
+                Step::Header => {
+                    let Some((header, size)) = Header::decode(&self.buffer[self.start..])? else {
+                        return Ok(None);
+                    };
+                    self.admit(&header)?;
+                    // `admit` has bounded the length by the limit, a usize.
+                    let len = header.len as usize;
+                    let payload = self.start + size..self.start + size + len;
+                    let whole = payload.end <= self.buffer.len();
+                    let kind = match header.opcode {
+                        Opcode::Text => Kind::Text,
+                        Opcode::Binary => Kind::Binary,
+                        Opcode::Continuation => self.kind.unwrap_or(Kind::Binary),
+                        _ if !whole => return Ok(None),
+                        _ => return self.control(&header, payload).map(Some),
+                    };
+                    if whole && header.fin && header.opcode != Opcode::Continuation {
+                        self.start = payload.end;
+                        let mut mask = header.mask;
+                        let bytes = &mut self.buffer[payload.clone()];
+                        uncover(bytes, kind, &mut mask, &mut self.utf8)?;
+                        self.finish_text(kind)?;
+                        return Ok(Some(Found::Message(kind, Place::Inbox(payload))));
+                    }
+                    self.start += size;
+                    self.fragments += 1;
+                    self.kind = Some(kind);
+                    self.step = Step::Payload {
+                        fin: header.fin,
+                        mask: header.mask,
+                        left: len,
+                    };
+                }
+                Step::Payload {
+                    fin,
+                    mut mask,
+                    left,
+                } => {
+                    let kind = self.kind.unwrap_or(Kind::Binary);
+                    let missing = left - (self.partial.len() - self.done);
+                    let here = missing.min(self.buffer.len() - self.start);
+                    reserve(&mut self.partial, here, missing, fin);
+                    let arrived = &self.buffer[self.start..self.start + here];
+                    self.partial.extend_from_slice(arrived);
+                    self.start += here;
+                    let bytes = &mut self.partial[self.done..];
+                    let left = left - bytes.len();
+                    uncover(bytes, kind, &mut mask, &mut self.utf8)?;
+                    self.done = self.partial.len();
+                    if left > 0 {
+                        self.step = Step::Payload { fin, mask, left };
+                        return Ok(None);
+                    }
+                    self.step = Step::Header;
+                    if fin {
+                        self.finish_text(kind)?;
+                        self.step = Step::Delivered;
+                        return Ok(Some(Found::Message(kind, Place::Partial)));
+                    }
+                }
+                Step::Delivered => {
+                    self.partial = Vec::new();
+                    (self.kind, self.fragments, self.done) = (None, 0, 0);
+                    self.step = Step::Header;
+                }
+                Step::Silent => {
+                    self.start = self.buffer.len();
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// Every rule of §5.2 to §5.5 and every limit, before a byte of the payload is kept.
+    #[inline]
+    fn admit(&self, header: &Header) -> Result<(), ProtocolError> {
+        // §5.2: RSV1, RSV2, RSV3 MUST be 0 unless an extension is negotiated.
+        match header.rsv {
+            0 => {}
+            0b100 => return Err(ProtocolError::Rsv1),
+            _ => return Err(ProtocolError::Rsv2Or3),
+        }
+        match (self.masked, header.mask) {
+            // §5.1: the server MUST close the connection upon receiving a frame that is not masked.
+            (true, None) => return Err(ProtocolError::Unmasked),
+            // §5.1: a client MUST close a connection if it detects a masked frame.
+            (false, Some(_)) => return Err(ProtocolError::Masked),
+            _ => {}
+        }
+        match (header.opcode, self.kind) {
+            (opcode, _) if opcode.is_control() => return admit_control(header),
+            // §5.4: a fragmented message consists of a single frame with an opcode other than 0,
+            // followed by zero or more frames with the opcode set to 0.
+            (Opcode::Continuation, None) => return Err(ProtocolError::LoneContinuation),
+            (Opcode::Text | Opcode::Binary, Some(_)) => {
+                return Err(ProtocolError::InterruptedMessage);
+            }
+            _ => {}
+        }
+        if let Some(limit) = self.limits.fragments
+            && self.fragments >= limit
+        {
+            return Err(ProtocolError::TooManyFragments { limit });
+        }
+        let limit = self.limits.message.unwrap_or(isize::MAX as usize);
+        if header.len > (limit - self.partial.len().min(limit)) as u64 {
+            return Err(ProtocolError::MessageTooBig { limit });
+        }
+        Ok(())
+    }
+
+    fn control(&mut self, header: &Header, at: Range<usize>) -> Result<Found, ProtocolError> {
+        self.start = at.end;
+        let payload = &mut self.buffer[at.clone()];
+        if let Some(mut mask) = header.mask {
+            mask.apply(payload);
+        }
+        Ok(match header.opcode {
+            Opcode::Ping => Found::Ping(at),
+            Opcode::Pong => Found::Pong(at),
+            _ => Found::Close(Close::decode(payload).map_err(|fault| match fault {
+                Fault::Length => ProtocolError::CloseTooShort,
+                Fault::Code(code) => ProtocolError::CloseCode(code),
+                Fault::Utf8 => ProtocolError::InvalidUtf8,
+            })?),
+        })
+    }
+
+    /// §8.1: text that ends inside a character is not UTF-8.
+    fn finish_text(&mut self, kind: Kind) -> Result<(), ProtocolError> {
+        if kind == Kind::Text {
+            self.utf8.finish().map_err(|_| ProtocolError::InvalidUtf8)?;
+        }
+        Ok(())
+    }
+
+    /// What was found, where it lies.
+    #[inline]
+    pub(crate) fn view(&self, found: Found) -> EventRef<'_> {
+        match found {
+            Found::Message(kind, place) => {
+                let bytes = match place {
+                    Place::Inbox(at) => &self.buffer[at],
+                    Place::Partial => &self.partial[..],
+                };
+                EventRef::Message(match kind {
+                    // SAFETY: `utf8` took every byte of this payload, and `finish_text` saw that
+                    // it ended on a character.
+                    #[allow(unsafe_code)]
+                    Kind::Text => MessageRef::Text(unsafe { std::str::from_utf8_unchecked(bytes) }),
+                    Kind::Binary => MessageRef::Binary(bytes),
+                })
+            }
+            Found::Ping(at) => EventRef::Ping(&self.buffer[at]),
+            Found::Pong(at) => EventRef::Pong(&self.buffer[at]),
+            Found::Close(close) => EventRef::Close(close),
+        }
+    }
+
+    /// What was found, to keep: copied out of the read buffer, or with the buffer it has.
+    #[inline]
+    pub(crate) fn take(&mut self, found: Found) -> Event {
+        match found {
+            Found::Message(kind, place) => {
+                let bytes = match place {
+                    Place::Inbox(at) => Bytes::copy_from_slice(&self.buffer[at]),
+                    Place::Partial => std::mem::take(&mut self.partial).into(),
+                };
+                Event::Message(match kind {
+                    // SAFETY: as in `view`.
+                    #[allow(unsafe_code)]
+                    Kind::Text => Message::Text(unsafe { text::Text::from_utf8_unchecked(bytes) }),
+                    Kind::Binary => Message::Binary(bytes),
+                })
+            }
+            Found::Ping(at) => Event::Ping(Bytes::copy_from_slice(&self.buffer[at])),
+            Found::Pong(at) => Event::Pong(Bytes::copy_from_slice(&self.buffer[at])),
+            Found::Close(close) => Event::Close(close),
+        }
+    }
+}
+
+/// The rules of §5.5.
+fn admit_control(header: &Header) -> Result<(), ProtocolError> {
+    // All control frames MUST have a payload length of 125 bytes or less and MUST NOT be
+    // fragmented.
+    if !header.fin {
+        return Err(ProtocolError::FragmentedControl);
+    }
+    if header.len > MAX_CONTROL as u64 {
+        return Err(ProtocolError::ControlTooLong);
+    }
+    // §5.5.1: if there is a body, the first two bytes of the body MUST be a 2-byte integer.
+    if header.opcode == Opcode::Close && header.len == 1 {
+        return Err(ProtocolError::CloseTooShort);
+    }
+    Ok(())
+}
+
+/// Unmasks a payload and checks its text, in one pass, where it lies.
+#[inline]
+fn uncover(
+    bytes: &mut [u8],
+    kind: Kind,
+    mask: &mut Option<Mask>,
+    utf8: &mut Utf8,
+) -> Result<(), ProtocolError> {
+    for piece in bytes.chunks_mut(PIECE) {
+        if let Some(mask) = mask {
+            mask.apply(piece);
+        }
+        if kind == Kind::Text {
+            utf8.push(piece).map_err(|_| ProtocolError::InvalidUtf8)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes room for `here` bytes of the `left` that are missing, and for as many more as have already
+/// come, or [`CLAIM`]: a length that is only claimed is not allocated for.
+fn reserve(partial: &mut Vec<u8>, here: usize, left: usize, fin: bool) {
+    if partial.capacity() - partial.len() >= here {
+        return;
+    }
+    let room = left.min(partial.len().max(CLAIM)).max(here);
+    if fin {
+        partial.reserve_exact(room);
+    } else {
+        // More fragments follow: grow by doubling, so that tiny ones do not copy all each time.
+        partial.reserve(room);
+    }
+}

@@ -1,0 +1,79 @@
+//! Commands in, bytes out.
+//!
+//! The encoder frames into the outbox. Whether a frame may be sent now is the connection's to say.
+
+use bytes::Bytes;
+
+use crate::frame::{Header, Opcode};
+use crate::mask::Mask;
+use crate::message::{Kind, Message, MessageRef};
+use crate::outbox::{LINK, Outbox};
+
+/// Where mask keys come from: a source that nobody outside can predict (RFC 6455 §10.3).
+pub type MaskSource = fn() -> [u8; 4];
+
+/// The sending half of a connection, without I/O.
+#[derive(Clone, Copy, Debug)]
+pub struct Encoder {
+    /// §5.1: a client MUST mask all frames; a server MUST NOT mask any.
+    masks: Option<MaskSource>,
+}
+
+impl Encoder {
+    pub(crate) const fn new(masks: Option<MaskSource>) -> Self {
+        Self { masks }
+    }
+
+    /// Frames a message; a large payload is shared with the outbox where it need not be masked.
+    #[inline]
+    pub(crate) fn message(&self, message: Message, outbox: &mut Outbox) {
+        let opcode = opcode(message.kind());
+        if self.masks.is_some() || message.len() < LINK {
+            return self.frame(opcode, message.as_bytes(), outbox);
+        }
+        let payload: Bytes = message.into_bytes();
+        let (header, size) = self.header(opcode, payload.len()).encode();
+        outbox.copy(|out| out.extend_from_slice(&header[..size]));
+        outbox.push(payload);
+    }
+
+    /// Frames a message that is only borrowed: its payload is copied.
+    #[inline]
+    pub(crate) fn message_ref(&self, message: MessageRef<'_>, outbox: &mut Outbox) {
+        self.frame(opcode(message.kind()), message.as_bytes(), outbox);
+    }
+
+    /// Frames a payload, copied, and masked while it is copied.
+    #[inline]
+    pub(crate) fn frame(&self, opcode: Opcode, payload: &[u8], outbox: &mut Outbox) {
+        let header = self.header(opcode, payload.len());
+        let (head, size) = header.encode();
+        outbox.copy(|out| {
+            out.reserve(size + payload.len());
+            out.extend_from_slice(&head[..size]);
+            match header.mask {
+                None => out.extend_from_slice(payload),
+                Some(mut mask) => mask.apply_to(payload, out),
+            }
+        });
+    }
+
+    fn header(&self, opcode: Opcode, len: usize) -> Header {
+        // §5.3: the masking key MUST be fresh for every frame.
+        let mask = self.masks.map(|source| Mask::new(source()));
+        Header {
+            fin: true,
+            rsv: 0,
+            opcode,
+            mask,
+            len: len as u64,
+        }
+    }
+}
+
+const fn opcode(kind: Kind) -> Opcode {
+    match kind {
+        Kind::Text => Opcode::Text,
+        Kind::Binary => Opcode::Binary,
+    }
+}

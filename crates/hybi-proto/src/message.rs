@@ -1,0 +1,191 @@
+//! What travels over a connection: messages, and the events around them.
+//!
+//! Each comes in two forms. The owned one can be kept; the borrowed one is a view into the read
+//! buffer, valid until the connection is used again.
+
+use bytes::Bytes;
+
+use crate::close::Close;
+use crate::text::Text;
+
+/// Whether a message is text or binary (RFC 6455 §5.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// UTF-8 text.
+    Text,
+    /// Arbitrary bytes.
+    Binary,
+}
+
+/// A whole message. Cloning one shares its payload.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Message {
+    /// UTF-8 text.
+    Text(Text),
+    /// Arbitrary bytes.
+    Binary(Bytes),
+}
+
+impl Message {
+    /// Whether this is text or binary.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Text(_) => Kind::Text,
+            Self::Binary(_) => Kind::Binary,
+        }
+    }
+
+    /// The payload.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_str().as_bytes(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+
+    /// The payload as text, if this is a text message.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text.as_str()),
+            Self::Binary(_) => None,
+        }
+    }
+
+    /// The payload, without a copy.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Text(text) => text.into_bytes(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+
+    /// The length of the payload in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.as_bytes().len()
+    }
+
+    /// Whether the payload is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.as_bytes().is_empty()
+    }
+}
+
+impl From<Text> for Message {
+    fn from(text: Text) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<&str> for Message {
+    fn from(text: &str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<String> for Message {
+    fn from(text: String) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<&String> for Message {
+    fn from(text: &String) -> Self {
+        Self::Text(text.as_str().into())
+    }
+}
+
+impl From<Bytes> for Message {
+    fn from(bytes: Bytes) -> Self {
+        Self::Binary(bytes)
+    }
+}
+
+impl From<Vec<u8>> for Message {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Binary(bytes.into())
+    }
+}
+
+impl From<&[u8]> for Message {
+    fn from(bytes: &[u8]) -> Self {
+        Self::Binary(Bytes::copy_from_slice(bytes))
+    }
+}
+
+impl<const N: usize> From<&[u8; N]> for Message {
+    fn from(bytes: &[u8; N]) -> Self {
+        bytes.as_slice().into()
+    }
+}
+
+/// A whole message, seen in the read buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MessageRef<'a> {
+    /// UTF-8 text.
+    Text(&'a str),
+    /// Arbitrary bytes.
+    Binary(&'a [u8]),
+}
+
+impl MessageRef<'_> {
+    /// Whether this is text or binary.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Text(_) => Kind::Text,
+            Self::Binary(_) => Kind::Binary,
+        }
+    }
+
+    /// The payload.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+
+    /// A copy that can be kept.
+    #[must_use]
+    pub fn to_message(&self) -> Message {
+        match *self {
+            Self::Text(text) => text.into(),
+            Self::Binary(bytes) => bytes.into(),
+        }
+    }
+}
+
+/// What the peer did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A whole message.
+    Message(Message),
+    /// A ping, at most 125 bytes; the pong is already queued unless automatic pongs are off.
+    Ping(Bytes),
+    /// A pong, at most 125 bytes, asked for or not.
+    Pong(Bytes),
+    /// A close frame, and what it said; the answer is already queued. Nothing comes after it.
+    Close(Option<Close>),
+}
+
+/// What the peer did, seen in the read buffer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EventRef<'a> {
+    /// A whole message.
+    Message(MessageRef<'a>),
+    /// A ping, at most 125 bytes; the pong is already queued unless automatic pongs are off.
+    Ping(&'a [u8]),
+    /// A pong, at most 125 bytes, asked for or not.
+    Pong(&'a [u8]),
+    /// A close frame, and what it said; the answer is already queued. Nothing comes after it.
+    Close(Option<Close>),
+}

@@ -1,0 +1,272 @@
+//! The bytes that wait to leave, in order: small ones copied together, large ones linked.
+//!
+//! The encoder fills it; whoever owns the socket drains it. It knows nothing of frames.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::Bytes;
+
+/// The queue of outgoing bytes of one connection.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    copied: Vec<u8>,
+    /// Bytes of `copied` that have left.
+    sent: usize,
+    links: VecDeque<Link>,
+    /// Bytes of the first link that have left.
+    link_sent: usize,
+    len: usize,
+    blocked: bool,
+}
+
+/// A shared payload that stands before `copied[at]`.
+#[derive(Debug)]
+struct Link {
+    at: usize,
+    bytes: Bytes,
+}
+
+/// From this size on a shared payload is linked: below, the copy is cheaper than one more slice.
+pub const LINK: usize = 8 << 10;
+
+/// Bytes that have left are cut off the front of `copied` when they are this many.
+const COMPACT: usize = 64 << 10;
+
+impl Outbox {
+    /// The number of bytes that wait.
+    #[must_use]
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Whether the socket took no more when it was last offered something.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
+    /// Says that the socket takes no more for now; [`advance`](Self::advance) says the contrary.
+    pub fn block(&mut self) {
+        self.blocked = true;
+    }
+
+    /// Queues what `write` appends.
+    #[inline]
+    pub(crate) fn copy(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let before = self.copied.len();
+        write(&mut self.copied);
+        self.len += self.copied.len() - before;
+    }
+
+    /// Queues `bytes`, copied if they are few, else shared.
+    #[inline]
+    pub(crate) fn push(&mut self, bytes: Bytes) {
+        if bytes.len() < LINK {
+            return self.copy(|out| out.extend_from_slice(&bytes));
+        }
+        self.len += bytes.len();
+        self.links.push_back(Link {
+            at: self.copied.len(),
+            bytes,
+        });
+    }
+
+    /// Puts the front of what waits into `slices`, for a vectored write, and says how many of
+    /// them count.
+    #[must_use]
+    pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut at = self.sent;
+        let mut skip = self.link_sent;
+        let pieces = self.links.iter().flat_map(|link| {
+            let copied = &self.copied[at..link.at];
+            let linked = &link.bytes[skip..];
+            (at, skip) = (link.at, 0);
+            [copied, linked]
+        });
+        let mut count = 0;
+        for piece in pieces.filter(|piece| !piece.is_empty()).take(slices.len()) {
+            slices[count] = IoSlice::new(piece);
+            count += 1;
+        }
+        if count < slices.len() {
+            let at = self.links.back().map_or(self.sent, |link| link.at);
+            if at < self.copied.len() {
+                slices[count] = IoSlice::new(&self.copied[at..]);
+                count += 1;
+            }
+        }
+        count
+    }
+
+    /// Takes the first `n` bytes off: they have left. `n` above [`len`](Self::len) takes all.
+    pub fn advance(&mut self, n: usize) {
+        let mut n = n.min(self.len);
+        self.blocked &= n == 0;
+        self.len -= n;
+        if self.len == 0 {
+            return self.clear();
+        }
+        while n > 0 {
+            let end = self.links.front().map_or(self.copied.len(), |link| link.at);
+            let step = n.min(end - self.sent);
+            self.sent += step;
+            n -= step;
+            if let (Some(link), true) = (self.links.front(), self.sent == end) {
+                let step = n.min(link.bytes.len() - self.link_sent);
+                self.link_sent += step;
+                n -= step;
+                if self.link_sent == link.bytes.len() {
+                    self.links.pop_front();
+                    self.link_sent = 0;
+                }
+            }
+        }
+        if self.sent >= COMPACT && self.sent > self.copied.len() / 2 {
+            self.copied.drain(..self.sent);
+            for link in &mut self.links {
+                link.at -= self.sent;
+            }
+            self.sent = 0;
+        }
+    }
+
+    /// Drops all that waits.
+    pub fn clear(&mut self) {
+        self.copied.clear();
+        self.links.clear();
+        (self.sent, self.link_sent, self.len) = (0, 0, 0);
+    }
+
+    /// Lends a buffer to copy into; one that is not needed is given back.
+    #[inline]
+    pub fn lend(&mut self, mut buffer: Vec<u8>) -> Option<Vec<u8>> {
+        if self.copied.capacity() > 0 {
+            return Some(buffer);
+        }
+        buffer.clear();
+        self.copied = buffer;
+        None
+    }
+
+    /// Takes the buffer away; what still waits in it is copied into one of its size.
+    #[inline]
+    pub fn reclaim(&mut self) -> Vec<u8> {
+        let rest = self.copied[self.sent..].to_vec();
+        for link in &mut self.links {
+            link.at -= self.sent;
+        }
+        self.sent = 0;
+        std::mem::replace(&mut self.copied, rest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The naive twin: one flat queue.
+    #[derive(Default)]
+    struct Twin(Vec<u8>);
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Copy(usize),
+        Push(usize),
+        Advance(usize),
+        Lend,
+        Reclaim,
+        Clear,
+    }
+
+    fn ops() -> impl Strategy<Value = Vec<Op>> {
+        let op = prop_oneof![
+            4 => (0..300_usize).prop_map(Op::Copy),
+            3 => (0..3 * LINK).prop_map(Op::Push),
+            4 => (0..4 * LINK).prop_map(Op::Advance),
+            1 => Just(Op::Lend),
+            1 => Just(Op::Reclaim),
+            1 => Just(Op::Clear),
+        ];
+        proptest::collection::vec(op, 0..if cfg!(miri) { 12 } else { 60 })
+    }
+
+    fn seen(outbox: &Outbox, slices: usize) -> Vec<u8> {
+        let mut all = vec![IoSlice::new(&[]); slices];
+        let count = outbox.slices(&mut all);
+        all[..count]
+            .iter()
+            .flat_map(|slice| slice.to_vec())
+            .collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 256 }))]
+
+        #[test]
+        fn bytes_leave_in_the_order_in_which_they_came(ops in ops()) {
+            let (mut outbox, mut twin) = (Outbox::default(), Twin::default());
+            let mut next = 0_u8;
+            let mut fresh = |len: usize| -> Vec<u8> {
+                (0..len).map(|_| { next = next.wrapping_add(1); next }).collect()
+            };
+            for op in ops {
+                match op {
+                    Op::Copy(len) => {
+                        let bytes = fresh(len);
+                        outbox.copy(|out| out.extend_from_slice(&bytes));
+                        twin.0.extend(bytes);
+                    }
+                    Op::Push(len) => {
+                        let bytes = fresh(len);
+                        outbox.push(Bytes::from(bytes.clone()));
+                        twin.0.extend(bytes);
+                    }
+                    Op::Advance(n) => {
+                        outbox.advance(n);
+                        twin.0.drain(..n.min(twin.0.len()));
+                    }
+                    Op::Lend => { outbox.lend(Vec::with_capacity(1024)); }
+                    Op::Reclaim => { outbox.reclaim(); }
+                    Op::Clear => { outbox.clear(); twin.0.clear(); }
+                }
+                prop_assert_eq!(outbox.len(), twin.0.len());
+                prop_assert_eq!(&seen(&outbox, 200), &twin.0);
+                prop_assert!(twin.0.starts_with(&seen(&outbox, 2)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_large_payload_is_linked_and_a_small_one_copied() {
+        let mut outbox = Outbox::default();
+        outbox.push(Bytes::from(vec![1; LINK - 1]));
+        outbox.push(Bytes::from(vec![2; LINK - 1]));
+        let mut slices = [IoSlice::new(&[]); 8];
+        assert_eq!(outbox.slices(&mut slices), 1);
+        outbox.push(Bytes::from(vec![3; LINK]));
+        let mut slices = [IoSlice::new(&[]); 8];
+        assert_eq!(outbox.slices(&mut slices), 2);
+    }
+
+    #[test]
+    fn a_buffer_taken_back_leaves_only_what_waits() {
+        let mut outbox = Outbox::default();
+        assert!(outbox.lend(Vec::with_capacity(4096)).is_none());
+        outbox.copy(|out| out.extend_from_slice(b"hello"));
+        outbox.advance(2);
+        assert_eq!(outbox.reclaim().capacity(), 4096);
+        assert_eq!(outbox.copied.capacity(), 3);
+        assert_eq!(seen(&outbox, 4), b"llo");
+    }
+}
