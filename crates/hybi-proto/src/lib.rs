@@ -4,3 +4,5 @@
 //! mask keys are handed in. The crate `hybi` adds the waiting, for tokio.
 //!
 //! The order of the modules is the order of the layers: a module uses only those above it.
+
+pub mod handshake;
