@@ -36,9 +36,9 @@ for target in "${targets[@]}"; do
     corpus=.cache/fuzz/$target
     log=$corpus.log
     mkdir -p "$corpus"
-    # An input that takes five seconds is as much a fault as one that panics.
+    # An input that takes ten seconds is as much a fault as one that panics.
     if cargo +nightly fuzz run "$target" "$corpus" -- \
-        -max_total_time="$seconds" -timeout=5 -rss_limit_mb=2048 >"$log" 2>&1 </dev/null; then
+        -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 >"$log" 2>&1 </dev/null; then
         grep -E '^Done [0-9]+ runs' "$log"
     else
         failed+=("$target")
