@@ -17,7 +17,7 @@ if ! [[ $seconds =~ ^[1-9][0-9]*$ ]]; then
     exit 2
 fi
 if ! cargo +nightly --version >/dev/null 2>&1; then
-    echo "SKIPPED: no nightly toolchain; rustup toolchain install nightly"
+    echo "SKIPPED: no nightly toolchain; rustup toolchain install nightly --no-self-update"
     exit 0
 fi
 export PATH="$PWD/.cache/cargo-fuzz/bin:$PATH"
