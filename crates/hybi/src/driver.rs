@@ -174,7 +174,8 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Drive<S, Fut> {
                 if link.connection.state() == State::Closed || link.connection.buffered() > left {
                     continue;
                 }
-                let read = *reads < READS && !link.is_ahead() && link.poll_fill().is_ready();
+                let asked = link.abandoned || shared.wakers.awaits_event();
+                let read = *reads < READS && !link.is_ahead() && link.poll_fill(asked).is_ready();
                 *reads += usize::from(read);
                 if shared.wakers.pass_on(read, room, cx.waker()) {
                     break Turn::Handler;

@@ -44,6 +44,8 @@ pub(crate) struct Link<S> {
     ready: VecDeque<Result<Event, ProtocolError>>,
     /// What `ready` holds, in bytes.
     ahead: usize,
+    /// Bytes that were read although nobody waited for them, and were not asked for since.
+    unasked: usize,
     /// The thread's read buffer is lent.
     lent: bool,
     /// The waker of [`Wakers`], the only one that the transport and the timer see.
@@ -84,7 +86,7 @@ enum End {
     Ended,
 }
 
-/// Messages decoded ahead of a busy receiver, in bytes, each with what it costs to hold it.
+/// What is read ahead of a busy receiver, in bytes; each event also costs what it takes to hold it.
 const AHEAD: usize = 64 << 10;
 const HOLD: usize = 64;
 
@@ -118,6 +120,7 @@ impl<S: Io> Shared<S> {
             taken: 0,
             ready: VecDeque::new(),
             ahead: 0,
+            unasked: 0,
             lent: false,
             waker: Waker::from(wakers.clone()),
             client,
@@ -157,9 +160,14 @@ impl<S: Io> Link<S> {
     pub(crate) fn next(&mut self) -> Option<Result<Event, ProtocolError>> {
         if let Some(event) = self.ready.pop_front() {
             self.ahead -= cost(&event);
+            self.unasked = self.unasked.saturating_sub(cost(&event) - HOLD);
             return Some(event);
         }
-        self.connection.next_owned().transpose()
+        let event = self.connection.next_owned().transpose();
+        if event.is_none() {
+            self.unasked = 0;
+        }
+        event
     }
 
     /// Whether this event is one of those that cost a unit of the runtime's cooperative budget.
@@ -185,7 +193,7 @@ impl<S: Io> Link<S> {
 
     /// Whether the receiver is so far behind that reading has to wait for it.
     pub(crate) fn is_ahead(&self) -> bool {
-        self.ahead >= AHEAD
+        self.ahead >= AHEAD || self.unasked >= AHEAD
     }
 
     /// Whether an event, or the error behind the last, can be taken without waiting.
@@ -262,10 +270,11 @@ impl<S: Io> Link<S> {
         Poll::Ready(())
     }
 
-    /// Reads once into the inbox, through the thread's buffer; true if bytes came.
+    /// Reads once into the inbox, through the thread's buffer; true if bytes came. What nobody
+    /// has asked for is not read beyond [`AHEAD`].
     ///
     /// The end of the transport is the end of the connection.
-    pub(crate) fn poll_fill(&mut self) -> Poll<bool> {
+    pub(crate) fn poll_fill(&mut self, asked: bool) -> Poll<bool> {
         let Some(io) = &mut self.io else {
             return Poll::Ready(false);
         };
@@ -275,12 +284,17 @@ impl<S: Io> Link<S> {
             self.lent = true;
         }
         let mut inbox = self.connection.inbox();
+        if !asked {
+            let room = AHEAD.saturating_sub(self.unasked);
+            inbox.set_limit(inbox.remaining_mut().min(room));
+        }
         let error = match ready!(pin!(io.read_buf(&mut inbox)).poll(&mut cx)) {
             Ok(0) => io::Error::new(
                 io::ErrorKind::UnexpectedEof,
                 "the peer ended the connection without a close frame",
             ),
-            Ok(_) => {
+            Ok(n) => {
+                self.unasked += if asked { 0 } else { n };
                 self.midway_since = None;
                 return Poll::Ready(true);
             }

@@ -178,7 +178,7 @@ impl<S: Io> WebSocket<S> {
                 }
             } else {
                 let _ = link.poll_drain();
-                if link.poll_fill().is_ready() {
+                if link.poll_fill(true).is_ready() {
                     continue;
                 }
                 link.return_inbox();

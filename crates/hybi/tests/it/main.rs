@@ -1,0 +1,6 @@
+//! One test binary: the face over scripted transports, in memory and on a paused clock, and over
+//! real sockets where it is about sockets.
+
+mod support;
+
+mod driven;
