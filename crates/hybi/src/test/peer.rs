@@ -123,6 +123,20 @@ impl Peer {
         }
     }
 
+    /// Waits until this many bytes have come, and takes them as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::UnexpectedEof`] if the other end has shut down writing before.
+    pub async fn take(&mut self, bytes: usize) -> io::Result<Vec<u8>> {
+        while self.unread.len() < bytes {
+            if self.stream.read_buf(&mut self.unread).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(self.unread.split_to(bytes).into())
+    }
+
     /// Waits until the other end has shut down writing, and gives all the bytes that came before.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use hybi::test::{Frame, Log, Script};
 use hybi::{Options, Role, WebSocket};
 
 /// Runs a future that must end. On a paused clock a hang is found at once.
-pub(crate) async fn ends<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn ends<T>(future: impl IntoFuture<Output = T>) -> T {
     let guard = Duration::from_secs(24 * 3600);
     tokio::time::timeout(guard, future)
         .await
