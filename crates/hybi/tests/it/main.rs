@@ -3,5 +3,7 @@
 
 mod support;
 
+mod cancel;
+mod close;
 mod deadlines;
 mod driven;
