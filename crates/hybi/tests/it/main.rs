@@ -3,7 +3,10 @@
 
 mod support;
 
+mod bulk;
 mod cancel;
 mod close;
 mod deadlines;
 mod driven;
+mod errors;
+mod faults;
