@@ -1,0 +1,203 @@
+//! What a connection holds and allocates, counted by the allocator of this test binary.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+
+use hybi::test::Frame;
+use hybi::{Options, Role, WebSocket, drive};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Counts what this thread allocates.
+struct Counting;
+
+thread_local! {
+    static LIVE: Cell<usize> = const { Cell::new(0) };
+    static TOTAL: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: every call is handed on to the system's allocator as it is; the counters do not allocate.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LIVE.set(LIVE.get().wrapping_add(layout.size()));
+        TOTAL.set(TOTAL.get().wrapping_add(layout.size()));
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        LIVE.set(LIVE.get().wrapping_sub(layout.size()));
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// A transport that keeps nothing of what is written.
+#[derive(Clone, Default)]
+struct Wire(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    input: Vec<u8>,
+    blocked: bool,
+    waker: Option<Waker>,
+}
+
+impl Wire {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("no panic")
+    }
+
+    /// Brings bytes from a client, and lets the server see to them.
+    async fn brings(&self, frames: &[Frame]) {
+        let frames = frames.iter().map(|frame| frame.encode(Some([9; 4])));
+        self.state().input = frames.collect::<Vec<_>>().concat();
+        self.settle().await;
+    }
+
+    async fn settle(&self) {
+        let waker = self.state().waker.take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn wait<T>(state: &mut State, cx: &Context<'_>) -> Poll<T> {
+        state.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut state = self.state();
+        if state.input.is_empty() {
+            return Self::wait(&mut state, cx);
+        }
+        let n = buf.remaining().min(state.input.len());
+        buf.put_slice(&state.input[..n]);
+        state.input.drain(..n);
+        if state.input.is_empty() {
+            state.input = Vec::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut state = self.state();
+        if state.blocked {
+            return Self::wait(&mut state, cx);
+        }
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn server(wire: &Wire) -> WebSocket<Wire> {
+    WebSocket::from_stream(wire.clone(), Role::Server, &Options::new(), &[])
+}
+
+async fn echo(mut ws: WebSocket<Wire>) -> hybi::Result<()> {
+    while let Some(message) = ws.recv().await? {
+        ws.send(message).await?;
+    }
+    Ok(())
+}
+
+/// What an idle connection may hold more than before it did anything, a timer included.
+const SLACK: usize = 1024;
+
+async fn idles<Fut>(serve: impl Fn(WebSocket<Wire>) -> Fut)
+where
+    Fut: Future<Output = hybi::Result<()>> + Send + 'static,
+{
+    // The buffers of the thread itself, and what a first use costs.
+    let first = Wire::default();
+    tokio::spawn(serve(server(&first)));
+    first.brings(&[Frame::text("x")]).await;
+
+    let wire = Wire::default();
+    tokio::spawn(serve(server(&wire)));
+    wire.settle().await;
+    let idle = LIVE.get();
+    let holds_little = |when: &str| {
+        let held = LIVE.get().saturating_sub(idle);
+        assert!(held <= SLACK, "{held} bytes {when}");
+    };
+    let busy: [fn() -> Vec<Frame>; 5] = [
+        || vec![Frame::text("small")],
+        || vec![Frame::binary(vec![1; 100_000])],
+        || vec![Frame::binary(vec![1; 1_000_000])],
+        || vec![Frame::ping("p"), Frame::text("small"), Frame::ping("p")],
+        || (0..1000).map(|n| Frame::text(n.to_string())).collect(),
+    ];
+    for (n, frames) in busy.into_iter().enumerate() {
+        wire.brings(&frames()).await;
+        assert!(wire.state().input.is_empty());
+        holds_little(&format!("after the messages number {n}"));
+    }
+    wire.state().blocked = true;
+    wire.brings(&[Frame::binary(vec![1; 5000]), Frame::binary(vec![1; 50_000])])
+        .await;
+    assert!(LIVE.get() > idle + 50_000);
+    wire.state().blocked = false;
+    wire.settle().await;
+    holds_little("after the transport was blocked");
+    wire.state().input = vec![0x81];
+    wire.settle().await;
+    holds_little("for the first byte of a header");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_holds_no_buffer() {
+    idles(echo).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_driven_connection_holds_no_buffer() {
+    idles(|ws| drive(ws, echo)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_cannot_leave_is_not_copied_for_each_message() {
+    let wire = Wire::default();
+    wire.state().blocked = true;
+    let mut ws = server(&wire);
+    let before = TOTAL.get();
+    let mut count = 0;
+    while ws.buffered() < 1 << 20 {
+        ws.send(bytes::Bytes::from_static(b"0123456789"))
+            .await
+            .expect("it is queued");
+        count += 1;
+    }
+    let allocated = TOTAL.get() - before;
+    assert!(count > 80_000);
+    assert!(allocated < 8 << 20, "{allocated} bytes for 1 MiB");
+}
