@@ -26,8 +26,8 @@
 //! assert_eq!(peer.recv().await?, Some("HELLO".into()));
 //! peer.close(CloseCode::NORMAL, "").await?;
 //! handler.await.expect("the handler does not panic")?;
-//! # hybi::Result::Ok(()) })?;
-//! # hybi::Result::Ok(())
+//! # hybi::Result::<()>::Ok(()) })?;
+//! # hybi::Result::<()>::Ok(())
 //! ```
 
 mod frame;

@@ -27,8 +27,8 @@ use crate::socket::{Role, WebSocket};
 /// peer.send(Frame::close(999, "")).await?; // no frame may carry this code
 /// assert!(ws.recv().await.is_err());
 /// assert_eq!(peer.recv().await?, Some(Frame::close(1002, "")));
-/// # hybi::Result::Ok(()) })?;
-/// # hybi::Result::Ok(())
+/// # hybi::Result::<()>::Ok(()) })?;
+/// # hybi::Result::<()>::Ok(())
 /// ```
 #[derive(Debug)]
 pub struct Peer {

@@ -34,8 +34,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// tokio::task::yield_now().await;
 /// assert_eq!(log.written(), b"\x81\x01a\x81\x01b");
 /// assert_eq!(log.writes().len(), 2);
-/// # echo.abort(); hybi::Result::Ok(()) })?;
-/// # hybi::Result::Ok(())
+/// # echo.abort(); hybi::Result::<()>::Ok(()) })?;
+/// # hybi::Result::<()>::Ok(())
 /// ```
 #[derive(Debug, Default)]
 pub struct Script {
