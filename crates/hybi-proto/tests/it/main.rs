@@ -1,1 +1,3 @@
 //! One test binary: bytes in hex in, events out, hex out.
+
+mod layers;
