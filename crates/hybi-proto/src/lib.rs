@@ -17,6 +17,7 @@ pub mod message;
 pub mod frame;
 pub mod limits;
 pub mod outbox;
+pub mod handshake;
 pub mod decoder;
 pub mod encoder;
 pub mod connection;

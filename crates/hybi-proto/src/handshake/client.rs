@@ -1,0 +1,313 @@
+//! The client's half of the handshake (RFC 6455 §4.1): the request, and the verdict on its answer.
+//!
+//! [`request`] builds, [`Answer`] finds the final answer among the bytes that come back, and
+//! [`verify`] judges it; between them the caller writes, waits and reads. The caller follows
+//! redirects, too.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN,
+    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{Request, Response, StatusCode, Uri};
+
+use super::error::{OptionsError, ResponseError};
+use super::grammar::{self, Version, only};
+use super::head::{self, Limits, Scan};
+use super::key::Key;
+use super::uri::{Credentials, Target};
+
+/// How many informational answers a client skips before it gives up.
+pub const MAX_INFORMATIONAL: usize = 8;
+
+/// What a client asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    version: Version,
+    protocols: Vec<String>,
+    require_protocol: bool,
+    origin: Option<String>,
+    credentials: Option<Credentials>,
+    headers: HeaderMap,
+}
+
+impl Options {
+    /// The defaults: version 13, no subprotocols, no origin, no further headers.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The version of the protocol (default 13).
+    #[must_use]
+    pub fn version(mut self, version: Version) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// Requests one more subprotocol, liked less than those before it (default none).
+    #[must_use]
+    pub fn protocol(mut self, name: impl Into<String>) -> Self {
+        self.protocols.push(name.into());
+        self
+    }
+
+    /// Fails the handshake if the server chooses no subprotocol (default: that is fine).
+    #[must_use]
+    pub fn require_protocol(mut self, require: bool) -> Self {
+        self.require_protocol = require;
+        self
+    }
+
+    /// The value of `Origin`, in version 8 of `Sec-WebSocket-Origin` (default none).
+    #[must_use]
+    pub fn origin(mut self, origin: impl Into<String>) -> Self {
+        self.origin = Some(origin.into());
+        self
+    }
+
+    /// Credentials for Basic authentication (default none). Those in the URL win over these, and
+    /// an `Authorization` among [`header`](Self::header) wins over both.
+    #[must_use]
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = Some(credentials);
+        self
+    }
+
+    /// One more header (default none). Those of the handshake itself cannot be set; [`request`]
+    /// names the one that was.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.append(name, value);
+        self
+    }
+
+    /// The further headers, such as to take `Authorization` away before a redirect is followed.
+    pub fn headers_mut(&mut self) -> &mut HeaderMap {
+        &mut self.headers
+    }
+
+    /// Takes the credentials away.
+    pub fn clear_credentials(&mut self) {
+        self.credentials = None;
+    }
+}
+
+/// The request that opens a WebSocket.
+///
+/// # Errors
+///
+/// Options that cannot be sent; the caller's headers cannot override those of the handshake.
+pub fn request(target: &Target, key: &Key, options: &Options) -> Result<Request<()>, OptionsError> {
+    let mut request = Request::new(());
+    *request.uri_mut() = Uri::from(target.path_and_query().clone());
+    let headers = request.headers_mut();
+    headers.insert(HOST, target.authority().clone());
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(SEC_WEBSOCKET_KEY, key.header());
+    let version = HeaderValue::from_static(options.version.as_str());
+    headers.insert(SEC_WEBSOCKET_VERSION, version);
+    if let Some(protocols) = protocols(options)? {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, protocols);
+    }
+    if let Some(origin) = &options.origin {
+        let name = match options.version {
+            Version::V13 => ORIGIN,
+            Version::V8 => SEC_WEBSOCKET_ORIGIN,
+        };
+        let origin = HeaderValue::from_str(origin).map_err(|_| OptionsError::Origin)?;
+        headers.insert(name, origin);
+    }
+    if !options.headers.contains_key(AUTHORIZATION) {
+        let credentials = target.credentials().or_else(|| options.credentials.clone());
+        if let Some(credentials) = credentials {
+            headers.insert(AUTHORIZATION, basic(&credentials)?);
+        }
+    }
+    for (name, value) in &options.headers {
+        if OWN.contains(name) {
+            return Err(OptionsError::Header(name.clone()));
+        }
+        headers.append(name, value.clone());
+    }
+    Ok(request)
+}
+
+/// The list of the subprotocols; none if there are none.
+fn protocols(options: &Options) -> Result<Option<HeaderValue>, OptionsError> {
+    for (at, name) in options.protocols.iter().enumerate() {
+        if !grammar::is_token(name.as_bytes()) {
+            return Err(OptionsError::Protocol(name.clone()));
+        }
+        // RFC 6455 §4.1, 10: the elements MUST all be unique strings.
+        if options.protocols[..at].contains(name) {
+            return Err(OptionsError::ProtocolRepeated(name.clone()));
+        }
+    }
+    if options.protocols.is_empty() {
+        let required = options.require_protocol;
+        return if required {
+            Err(OptionsError::ProtocolMissing)
+        } else {
+            Ok(None)
+        };
+    }
+    Ok(HeaderValue::from_str(&options.protocols.join(", ")).ok())
+}
+
+fn basic(credentials: &Credentials) -> Result<HeaderValue, OptionsError> {
+    // RFC 7617 §2: a user-id containing a colon character is invalid.
+    if credentials.user.contains(&b':') {
+        return Err(OptionsError::Credentials);
+    }
+    let pair = [credentials.user.as_slice(), b":", &credentials.password].concat();
+    let value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(pair)));
+    let mut value = value.map_err(|_| OptionsError::Credentials)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// The search for the final answer: informational ones, such as 103 Early Hints, are skipped.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    limits: Limits,
+    scan: Scan,
+    /// Where the head begins that is searched for.
+    start: usize,
+    skipped: usize,
+}
+
+impl Answer {
+    /// A search in which each head is within these limits.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            scan: Scan::response(limits),
+            start: 0,
+            skipped: 0,
+        }
+    }
+
+    /// The head of the final answer, and where it ends in `bytes`; `None` if it has not arrived
+    /// as a whole.
+    ///
+    /// `bytes` is all that has arrived so far: what an earlier call was given, and more behind it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scan::scan`] and [`head::parse_response`], and
+    /// [`ResponseError::TooManyInformational`] after [`MAX_INFORMATIONAL`] others.
+    pub fn read(&mut self, bytes: &[u8]) -> Result<Option<(Response<()>, usize)>, ResponseError> {
+        loop {
+            let rest = bytes.get(self.start..).unwrap_or_default();
+            let Some(length) = self.scan.scan(rest)? else {
+                return Ok(None);
+            };
+            let response = head::parse_response(&rest[..length])?;
+            let status = response.status();
+            // RFC 9110 §15.2: a client MUST be able to parse one or more 1xx responses received
+            // prior to a final response, even if the client does not expect one.
+            if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+                return Ok(Some((response, self.start + length)));
+            }
+            if self.skipped == MAX_INFORMATIONAL {
+                return Err(ResponseError::TooManyInformational);
+            }
+            self.skipped += 1;
+            self.start += length;
+            self.scan = Scan::response(self.limits);
+        }
+    }
+}
+
+/// What both sides have agreed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Agreed {
+    /// The subprotocol that the server has chosen.
+    pub protocol: Option<String>,
+}
+
+/// Judges the final answer to a request with this key and these options (RFC 6455 §4.1).
+///
+/// # Errors
+///
+/// The first fault found. Only [`ResponseError::Status`] may have a body worth reading.
+pub fn verify<T>(
+    key: &Key,
+    options: &Options,
+    response: &Response<T>,
+) -> Result<Agreed, ResponseError> {
+    let headers = response.headers();
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Err(ResponseError::Status(response.status()));
+    }
+    if response.version() != http::Version::HTTP_11 {
+        return Err(ResponseError::HttpVersion);
+    }
+    let upgrade = only(headers, &UPGRADE).map(HeaderValue::as_bytes);
+    if !upgrade.is_some_and(|upgrade| upgrade.eq_ignore_ascii_case(b"websocket")) {
+        return Err(ResponseError::Upgrade);
+    }
+    if !grammar::lists(headers, &CONNECTION, "upgrade") {
+        return Err(ResponseError::Connection);
+    }
+    if only(headers, &SEC_WEBSOCKET_ACCEPT) != Some(&key.accept()) {
+        return Err(ResponseError::Accept);
+    }
+    let extensions = grammar::extensions(headers);
+    let extensions = extensions.map_err(|_| ResponseError::ExtensionsMalformed)?;
+    if !extensions.is_empty() {
+        return Err(ResponseError::ExtensionNotRequested);
+    }
+    Ok(Agreed {
+        protocol: chosen(options, headers)?,
+    })
+}
+
+fn chosen(options: &Options, headers: &HeaderMap) -> Result<Option<String>, ResponseError> {
+    let Some(chosen) = headers.get(SEC_WEBSOCKET_PROTOCOL) else {
+        let required = options.require_protocol;
+        return if required {
+            Err(ResponseError::ProtocolMissing)
+        } else {
+            Ok(None)
+        };
+    };
+    if options.protocols.is_empty() {
+        return Err(ResponseError::ProtocolNotRequested);
+    }
+    if only(headers, &SEC_WEBSOCKET_PROTOCOL).is_none() {
+        return Err(ResponseError::ProtocolRepeated);
+    }
+    let asked = options
+        .protocols
+        .iter()
+        .find(|asked| chosen == asked.as_str());
+    asked
+        .cloned()
+        .map(Some)
+        .ok_or(ResponseError::ProtocolInvalid)
+}
+
+/// The headers that the handshake itself sets, or that would announce a body.
+const OWN: [HeaderName; 12] = [
+    HOST,
+    UPGRADE,
+    CONNECTION,
+    CONTENT_LENGTH,
+    TRANSFER_ENCODING,
+    ORIGIN,
+    SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_EXTENSIONS,
+    SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_ORIGIN,
+    SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION,
+];
+
+const SEC_WEBSOCKET_ORIGIN: HeaderName = HeaderName::from_static("sec-websocket-origin");

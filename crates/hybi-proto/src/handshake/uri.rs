@@ -1,0 +1,252 @@
+//! The URL of a WebSocket (RFC 6455 §3), and what a client needs to know of it.
+//!
+//! URLs are parsed as browsers do, by `url`, after everything is refused that `url` would mend in
+//! silence. Connecting is not done here.
+
+use std::fmt;
+use std::str::FromStr;
+
+use http::HeaderValue;
+use http::uri::PathAndQuery;
+use url::{Host, Url};
+
+use super::error::UrlError;
+
+/// Where a WebSocket is: `ws:` or `wss:`, or the same as `http:` or `https:`.
+///
+/// ```
+/// let target = hybi_proto::handshake::Target::parse("wss://user:pa%3Ass@[::1]:8443/chat?room=1")?;
+/// assert!(target.secure());
+/// assert_eq!((target.host(), target.port()), ("::1", 8443));
+/// assert_eq!(target.authority(), "[::1]:8443");
+/// assert_eq!(target.path_and_query(), "/chat?room=1");
+/// # Ok::<(), hybi_proto::handshake::UrlError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Target {
+    url: Url,
+    secure: bool,
+    host: String,
+    port: u16,
+    authority: HeaderValue,
+    path: PathAndQuery,
+}
+
+impl Target {
+    /// Parses an absolute URL.
+    ///
+    /// # Errors
+    ///
+    /// Each [`UrlError`]; white space and control characters are refused wherever they stand.
+    pub fn parse(url: &str) -> Result<Self, UrlError> {
+        refuse_blanks(url)?;
+        let (scheme, rest) = url.split_once(':').ok_or(UrlError::Scheme)?;
+        is_secure(&scheme.to_ascii_lowercase())?;
+        // `url` would take `ws:host` and `ws:///host` for `ws://host`.
+        let rest = rest.strip_prefix("//").ok_or(UrlError::Host)?;
+        if rest.starts_with(['/', '\\']) {
+            return Err(UrlError::Host);
+        }
+        Self::new(Url::parse(url)?)
+    }
+
+    /// Resolves a redirect's `Location` against this target (RFC 3986 §5).
+    ///
+    /// User information of this target stays with a relative reference; see
+    /// [`without_credentials`](Self::without_credentials).
+    ///
+    /// # Errors
+    ///
+    /// As [`parse`](Self::parse).
+    pub fn join(&self, location: &str) -> Result<Self, UrlError> {
+        refuse_blanks(location)?;
+        Self::new(self.url.join(location)?)
+    }
+
+    fn new(url: Url) -> Result<Self, UrlError> {
+        let secure = is_secure(url.scheme())?;
+        if url.fragment().is_some() {
+            return Err(UrlError::Fragment);
+        }
+        let (host, name) = match url.host().ok_or(UrlError::Host)? {
+            Host::Domain("") => return Err(UrlError::Host),
+            Host::Domain(domain) => (domain.to_owned(), domain.to_owned()),
+            Host::Ipv4(ip) => (ip.to_string(), ip.to_string()),
+            Host::Ipv6(ip) => (ip.to_string(), format!("[{ip}]")),
+        };
+        let default = if secure { 443 } else { 80 };
+        let port = url.port().unwrap_or(default);
+        // RFC 6455 §4.1: the port if not using the default port.
+        let authority = if port == default {
+            name
+        } else {
+            format!("{name}:{port}")
+        };
+        let authority = HeaderValue::try_from(authority).map_err(|_| UrlError::Host)?;
+        let path = match url.query() {
+            Some(query) => PathAndQuery::try_from(format!("{}?{query}", url.path())),
+            None => PathAndQuery::try_from(url.path()),
+        };
+        let path = path.map_err(|_| UrlError::Target)?;
+        Ok(Self {
+            url,
+            secure,
+            host,
+            port,
+            authority,
+            path,
+        })
+    }
+
+    /// Whether it is `wss:` or `https:`.
+    #[must_use]
+    pub fn secure(&self) -> bool {
+        self.secure
+    }
+
+    /// The host to connect to: a name in ASCII, or an IP address without brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port to connect to; 80 or 443 if the URL names none.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The value of `Host`: brackets around an IPv6 address, the default port left out.
+    #[must_use]
+    pub fn authority(&self) -> &HeaderValue {
+        &self.authority
+    }
+
+    /// The target of the request.
+    #[must_use]
+    pub fn path_and_query(&self) -> &PathAndQuery {
+        &self.path
+    }
+
+    /// The user information, percent-decoded; none if the URL has none.
+    #[must_use]
+    pub fn credentials(&self) -> Option<Credentials> {
+        let (user, password) = (self.url.username(), self.url.password());
+        if user.is_empty() && password.is_none() {
+            return None;
+        }
+        Some(Credentials::new(
+            decode(user),
+            decode(password.unwrap_or_default()),
+        ))
+    }
+
+    /// The same target without user information.
+    #[must_use]
+    pub fn without_credentials(mut self) -> Self {
+        // Neither can fail: `new` has seen a host.
+        let _ = self.url.set_username("");
+        let _ = self.url.set_password(None);
+        self
+    }
+}
+
+impl FromStr for Target {
+    type Err = UrlError;
+
+    fn from_str(url: &str) -> Result<Self, UrlError> {
+        Self::parse(url)
+    }
+}
+
+/// The URL without its user information.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.secure { "wss" } else { "ws" };
+        let authority = self.authority.to_str().unwrap_or_default();
+        write!(f, "{scheme}://{authority}{}", self.path)
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Target({self})")
+    }
+}
+
+impl From<url::ParseError> for UrlError {
+    fn from(error: url::ParseError) -> Self {
+        match error {
+            url::ParseError::EmptyHost => Self::Host,
+            url::ParseError::RelativeUrlWithoutBase => Self::Scheme,
+            other => Self::Syntax(other),
+        }
+    }
+}
+
+/// A user name and a password for Basic authentication (RFC 7617); `Debug` shows neither.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    pub(super) user: Vec<u8>,
+    pub(super) password: Vec<u8>,
+}
+
+impl Credentials {
+    /// Both as the bytes that are sent, customarily UTF-8.
+    pub fn new(user: impl Into<Vec<u8>>, password: impl Into<Vec<u8>>) -> Self {
+        Self {
+            user: user.into(),
+            password: password.into(),
+        }
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials")
+    }
+}
+
+fn is_secure(scheme: &str) -> Result<bool, UrlError> {
+    match scheme {
+        "wss" | "https" => Ok(true),
+        "ws" | "http" => Ok(false),
+        _ => Err(UrlError::Scheme),
+    }
+}
+
+/// `url` trims blanks at the ends and drops tabs and line ends anywhere.
+fn refuse_blanks(url: &str) -> Result<(), UrlError> {
+    let blank = |c: char| c.is_whitespace() || c.is_control();
+    if url.contains(blank) {
+        Err(UrlError::Character)
+    } else {
+        Ok(())
+    }
+}
+
+/// Percent-decodes; a `%` without two hex digits behind it stands for itself.
+fn decode(text: &str) -> Vec<u8> {
+    let mut bytes = text.as_bytes().iter();
+    let mut decoded = Vec::with_capacity(text.len());
+    while let Some(&b) = bytes.next() {
+        let escaped = match bytes.as_slice() {
+            [high, low, ..] if b == b'%' => hex(*high).zip(hex(*low)),
+            _ => None,
+        };
+        match escaped {
+            Some((high, low)) => {
+                decoded.push(high << 4 | low);
+                bytes.nth(1);
+            }
+            None => decoded.push(b),
+        }
+    }
+    decoded
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|digit| u8::try_from(digit).ok())
+}

@@ -1,0 +1,220 @@
+//! Errors by fault: the peer's, the caller's, the world's.
+
+use std::{fmt, io};
+
+use hybi_proto::close::CloseError;
+use hybi_proto::code::CloseCode;
+use hybi_proto::error::{ProtocolError, SendError};
+use hybi_proto::handshake::{RequestError, ResponseError, UrlError};
+
+/// The result of what hybi does.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a call failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The peer broke a rule of RFC 6455 or one of our limits; it was told so with a close frame.
+    Protocol(ProtocolError),
+    /// The opening handshake failed, by the peer's fault or by its refusal.
+    Handshake(Box<HandshakeError>),
+    /// The caller asked for what cannot be sent.
+    Send(SendError),
+    /// The URL is not one of a WebSocket.
+    Url(UrlError),
+    /// The transport failed, or ended without a close frame ([`io::ErrorKind::UnexpectedEof`]).
+    Io(io::Error),
+    /// A deadline passed.
+    Timeout(Timeout),
+    /// The connection has ended before; the first call after the end said how.
+    Closed,
+    /// An error of the handler's own, made by [`Error::other`].
+    Other(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// The deadline that passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Timeout {
+    /// The opening handshake took too long.
+    Handshake,
+    /// The peer did not finish the closing handshake.
+    Close,
+    /// The peer took no byte for too long.
+    Write,
+}
+
+/// Why an opening handshake failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum HandshakeError {
+    /// As a client: the server refused, or answered what is no WebSocket.
+    Response {
+        /// What is wrong with it.
+        error: ResponseError,
+        /// The whole response, with up to 64 KiB of its body.
+        response: Box<http::Response<bytes::Bytes>>,
+    },
+    /// As a server: the request was refused.
+    Request(RequestError),
+    /// The head of the peer is not HTTP/1.1, or too large.
+    Head(hybi_proto::handshake::HeadError),
+    /// As a client: the request cannot be made from these options.
+    Options(hybi_proto::handshake::OptionsError),
+}
+
+impl Error {
+    /// Wraps an error of the handler's own.
+    pub fn other(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Other(error.into())
+    }
+
+    /// The code that the peer was told, if it broke a rule.
+    #[must_use]
+    pub fn close_code(&self) -> Option<CloseCode> {
+        match self {
+            Self::Protocol(error) => Some(error.close_code()),
+            _ => None,
+        }
+    }
+
+    /// Whether a deadline passed.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Timeout(_) | Self::Protocol(ProtocolError::MessageStalled))
+    }
+
+    /// Whether the same call may succeed later: the transport failed, a deadline passed, or the
+    /// server answered 408, 425, 429 or a status of 500 and above.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Io(_) | Self::Timeout(_) => true,
+            Self::Handshake(error) => error.status().is_some_and(|status| {
+                status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429)
+            }),
+            _ => false,
+        }
+    }
+}
+
+impl HandshakeError {
+    /// The status that the server answered, or that we answered to the client.
+    #[must_use]
+    pub fn status(&self) -> Option<http::StatusCode> {
+        match self {
+            Self::Response { response, .. } => Some(response.status()),
+            Self::Request(error) => Some(error.status()),
+            Self::Head(_) | Self::Options(_) => None,
+        }
+    }
+
+    /// The server's response, with up to 64 KiB of its body.
+    #[must_use]
+    pub fn response(&self) -> Option<&http::Response<bytes::Bytes>> {
+        match self {
+            Self::Response { response, .. } => Some(response),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Protocol(error) => error.fmt(f),
+            Self::Handshake(error) => error.fmt(f),
+            Self::Send(error) => error.fmt(f),
+            Self::Url(error) => error.fmt(f),
+            Self::Io(error) => error.fmt(f),
+            Self::Timeout(timeout) => timeout.fmt(f),
+            Self::Closed => f.write_str("the connection has ended"),
+            Self::Other(error) => error.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Timeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Handshake => "the opening handshake took too long",
+            Self::Close => "the peer did not finish the closing handshake in time",
+            Self::Write => "the peer took nothing for too long",
+        })
+    }
+}
+
+impl fmt::Display for HandshakeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Response { error, .. } => error.fmt(f),
+            Self::Request(error) => error.fmt(f),
+            Self::Head(error) => error.fmt(f),
+            Self::Options(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for HandshakeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Response { error, .. } => Some(error),
+            Self::Request(error) => Some(error),
+            Self::Head(error) => Some(error),
+            Self::Options(error) => Some(error),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Protocol(error) => Some(error),
+            Self::Handshake(error) => Some(error),
+            Self::Send(error) => Some(error),
+            Self::Url(error) => Some(error),
+            Self::Io(error) => Some(error),
+            Self::Other(error) => Some(&**error),
+            Self::Timeout(_) | Self::Closed => None,
+        }
+    }
+}
+
+impl From<ProtocolError> for Error {
+    fn from(error: ProtocolError) -> Self {
+        Self::Protocol(error)
+    }
+}
+
+impl From<SendError> for Error {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Closed => Self::Closed,
+            error => Self::Send(error),
+        }
+    }
+}
+
+impl From<CloseError> for Error {
+    fn from(error: CloseError) -> Self {
+        Self::Send(error.into())
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<UrlError> for Error {
+    fn from(error: UrlError) -> Self {
+        Self::Url(error)
+    }
+}
+
+impl From<HandshakeError> for Error {
+    fn from(error: HandshakeError) -> Self {
+        Self::Handshake(Box::new(error))
+    }
+}

@@ -1,0 +1,107 @@
+//! The transport below a connection: any stream of bytes, and the ones that hybi opens itself.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::net::TcpStream;
+
+/// A stream of bytes that can carry a WebSocket.
+pub trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for S {}
+
+/// What [`connect`](crate::connect) and [`Server`](crate::Server) open: plain TCP, or memory in
+/// tests.
+#[derive(Debug)]
+pub struct Stream(Inner);
+
+#[derive(Debug)]
+enum Inner {
+    Tcp(TcpStream),
+    Memory(DuplexStream),
+}
+
+impl Stream {
+    /// Our own address, if this is a socket that is still open.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        match &self.0 {
+            Inner::Tcp(tcp) => tcp.local_addr().ok(),
+            Inner::Memory(_) => None,
+        }
+    }
+
+    /// The peer's address, if this is a socket that is still open.
+    #[must_use]
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        match &self.0 {
+            Inner::Tcp(tcp) => tcp.peer_addr().ok(),
+            Inner::Memory(_) => None,
+        }
+    }
+}
+
+impl From<TcpStream> for Stream {
+    fn from(tcp: TcpStream) -> Self {
+        Self(Inner::Tcp(tcp))
+    }
+}
+
+impl From<DuplexStream> for Stream {
+    fn from(memory: DuplexStream) -> Self {
+        Self(Inner::Memory(memory))
+    }
+}
+
+/// Calls a method on whichever stream this is.
+macro_rules! each {
+    ($stream:expr, $name:ident($($argument:expr),*)) => {
+        match &mut $stream.get_mut().0 {
+            Inner::Tcp(tcp) => Pin::new(tcp).$name($($argument),*),
+            Inner::Memory(memory) => Pin::new(memory).$name($($argument),*),
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        each!(self, poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        each!(self, poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        each!(self, poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, poll_shutdown(cx))
+    }
+}
