@@ -42,7 +42,6 @@ impl Text {
     ///
     /// All of `bytes`, from the first to the last, must be valid UTF-8.
     #[inline]
-    #[expect(dead_code, reason = "the decoder will call it")]
     pub(crate) unsafe fn from_utf8_unchecked(bytes: Bytes) -> Self {
         debug_assert!(is_utf8(&bytes));
         Self(bytes)
