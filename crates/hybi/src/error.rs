@@ -5,7 +5,7 @@ use std::{fmt, io};
 use hybi_proto::close::CloseError;
 use hybi_proto::code::CloseCode;
 use hybi_proto::error::{ProtocolError, SendError};
-use hybi_proto::handshake::{RequestError, ResponseError, UrlError};
+use hybi_proto::handshake::{OptionsError, RequestError, ResponseError, UrlError};
 
 /// The result of what hybi does.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -52,15 +52,15 @@ pub enum HandshakeError {
     Response {
         /// What is wrong with it.
         error: ResponseError,
-        /// The whole response, with up to 64 KiB of its body.
-        response: Box<http::Response<bytes::Bytes>>,
+        /// The response, with up to 64 KiB of its body, if its head could be read.
+        response: Option<Box<http::Response<bytes::Bytes>>>,
     },
     /// As a server: the request was refused.
     Request(RequestError),
-    /// The head of the peer is not HTTP/1.1, or too large.
-    Head(hybi_proto::handshake::HeadError),
     /// As a client: the request cannot be made from these options.
-    Options(hybi_proto::handshake::OptionsError),
+    Options(OptionsError),
+    /// As a client: a header that was to be sent has a name or a value that none can have.
+    Header(String),
 }
 
 impl Error {
@@ -81,7 +81,10 @@ impl Error {
     /// Whether a deadline passed.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        matches!(self, Self::Timeout(_) | Self::Protocol(ProtocolError::MessageStalled))
+        matches!(
+            self,
+            Self::Timeout(_) | Self::Protocol(ProtocolError::MessageStalled)
+        )
     }
 
     /// Whether the same call may succeed later: the transport failed, a deadline passed, or the
@@ -103,9 +106,9 @@ impl HandshakeError {
     #[must_use]
     pub fn status(&self) -> Option<http::StatusCode> {
         match self {
-            Self::Response { response, .. } => Some(response.status()),
+            Self::Response { .. } => self.response().map(http::Response::status),
             Self::Request(error) => Some(error.status()),
-            Self::Head(_) | Self::Options(_) => None,
+            Self::Options(_) | Self::Header(_) => None,
         }
     }
 
@@ -113,7 +116,7 @@ impl HandshakeError {
     #[must_use]
     pub fn response(&self) -> Option<&http::Response<bytes::Bytes>> {
         match self {
-            Self::Response { response, .. } => Some(response),
+            Self::Response { response, .. } => response.as_deref(),
             _ => None,
         }
     }
@@ -149,8 +152,8 @@ impl fmt::Display for HandshakeError {
         match self {
             Self::Response { error, .. } => error.fmt(f),
             Self::Request(error) => error.fmt(f),
-            Self::Head(error) => error.fmt(f),
             Self::Options(error) => error.fmt(f),
+            Self::Header(error) => write!(f, "a header cannot be sent: {error}"),
         }
     }
 }
@@ -160,8 +163,8 @@ impl std::error::Error for HandshakeError {
         match self {
             Self::Response { error, .. } => Some(error),
             Self::Request(error) => Some(error),
-            Self::Head(error) => Some(error),
             Self::Options(error) => Some(error),
+            Self::Header(_) => None,
         }
     }
 }

@@ -1,2 +1,38 @@
-//! A WebSocket client and server for tokio.
+//! A WebSocket client and server for tokio: simple to use, thoroughly tested, safe on the open
+//! Internet by default.
+//!
+//! Begin at [`connect`] for a client and at [`Server`] for a server; both give a [`WebSocket`].
+//!
+//! The order of the modules is the order of the layers: a module uses only those above it.
 #![forbid(unsafe_code)]
+
+mod error;
+mod options;
+mod entropy;
+mod io;
+mod buffer;
+mod wakers;
+mod shared;
+mod socket;
+mod driver;
+mod exchange;
+mod client;
+mod incoming;
+pub mod server;
+
+pub use client::{Connect, connect};
+pub use driver::{Drive, drive};
+pub use error::{Error, HandshakeError, Result, Timeout};
+pub use hybi_proto::close::CloseError;
+pub use hybi_proto::code::CloseCode;
+pub use hybi_proto::connection::{CloseInfo, Initiator, State};
+pub use hybi_proto::error::{ProtocolError, SendError};
+pub use hybi_proto::handshake::server::Origins;
+pub use hybi_proto::handshake::{OptionsError, RequestError, ResponseError, UrlError, Version};
+pub use hybi_proto::message::{Event, Kind, Message, MessageRef};
+pub use hybi_proto::text::Text;
+pub use incoming::{Accept, Incoming, Reject, accept};
+pub use io::{Io, Stream};
+pub use options::Options;
+pub use server::Server;
+pub use socket::{Role, WebSocket};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hybi_proto::handshake::HeadLimits;
+use hybi_proto::handshake::head;
 use hybi_proto::limits::Limits;
 
 /// The bounds and habits of a connection. Every bound has a default; `None` disables it.
@@ -16,7 +16,7 @@ use hybi_proto::limits::Limits;
 #[derive(Clone, Debug)]
 pub struct Options {
     pub(crate) limits: Limits,
-    pub(crate) head: HeadLimits,
+    pub(crate) head: head::Limits,
     pub(crate) auto_pong: bool,
     pub(crate) handshake_timeout: Option<Duration>,
     pub(crate) close_timeout: Option<Duration>,
@@ -28,7 +28,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             limits: Limits::default(),
-            head: HeadLimits::default(),
+            head: head::Limits::default(),
             auto_pong: true,
             handshake_timeout: Some(Duration::from_secs(10)),
             close_timeout: Some(Duration::from_secs(30)),

@@ -91,7 +91,10 @@ impl Wake for Wakers {
         let slots = {
             let mut slots = self.slots();
             if slots.driver.is_some() {
-                Slots { driver: slots.driver.clone(), ..Slots::default() }
+                Slots {
+                    driver: slots.driver.clone(),
+                    ..Slots::default()
+                }
             } else {
                 std::mem::take(&mut *slots)
             }

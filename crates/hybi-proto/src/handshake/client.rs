@@ -14,7 +14,7 @@ use http::header::{
 use http::{Request, Response, StatusCode, Uri};
 
 use super::error::{OptionsError, ResponseError};
-use super::grammar::{self, Version, only};
+use super::grammar::{self, SEC_WEBSOCKET_ORIGIN, Version, only};
 use super::head::{self, Limits, Scan};
 use super::key::Key;
 use super::uri::{Credentials, Target};
@@ -108,11 +108,6 @@ pub fn request(target: &Target, key: &Key, options: &Options) -> Result<Request<
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(SEC_WEBSOCKET_KEY, key.header());
-    let version = HeaderValue::from_static(options.version.as_str());
-    headers.insert(SEC_WEBSOCKET_VERSION, version);
-    if let Some(protocols) = protocols(options)? {
-        headers.insert(SEC_WEBSOCKET_PROTOCOL, protocols);
-    }
     if let Some(origin) = &options.origin {
         let name = match options.version {
             Version::V13 => ORIGIN,
@@ -121,6 +116,11 @@ pub fn request(target: &Target, key: &Key, options: &Options) -> Result<Request<
         let origin = HeaderValue::from_str(origin).map_err(|_| OptionsError::Origin)?;
         headers.insert(name, origin);
     }
+    if let Some(protocols) = protocols(options)? {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, protocols);
+    }
+    let version = HeaderValue::from_static(options.version.as_str());
+    headers.insert(SEC_WEBSOCKET_VERSION, version);
     if !options.headers.contains_key(AUTHORIZATION) {
         let credentials = target.credentials().or_else(|| options.credentials.clone());
         if let Some(credentials) = credentials {
@@ -253,7 +253,7 @@ pub fn verify<T>(
     if !upgrade.is_some_and(|upgrade| upgrade.eq_ignore_ascii_case(b"websocket")) {
         return Err(ResponseError::Upgrade);
     }
-    if !grammar::lists(headers, &CONNECTION, "upgrade") {
+    if !grammar::list_has(headers, &CONNECTION, "upgrade") {
         return Err(ResponseError::Connection);
     }
     if only(headers, &SEC_WEBSOCKET_ACCEPT) != Some(&key.accept()) {
@@ -309,5 +309,3 @@ const OWN: [HeaderName; 12] = [
     SEC_WEBSOCKET_PROTOCOL,
     SEC_WEBSOCKET_VERSION,
 ];
-
-const SEC_WEBSOCKET_ORIGIN: HeaderName = HeaderName::from_static("sec-websocket-origin");

@@ -77,7 +77,7 @@ pub(super) fn is_tchar(b: u8) -> bool {
 ///
 /// RFC 9110 §5.6.1.2: a recipient MUST parse and ignore a reasonable number of empty elements.
 #[must_use]
-pub fn lists(headers: &HeaderMap, name: &HeaderName, element: &str) -> bool {
+pub fn list_has(headers: &HeaderMap, name: &HeaderName, element: &str) -> bool {
     headers
         .get_all(name)
         .iter()
@@ -299,3 +299,6 @@ fn trim(item: &[u8]) -> &[u8] {
 
 /// RFC 9110 §5.6.3: `OWS = *( SP / HTAB )`.
 const BLANK: &[char] = &[' ', '\t'];
+
+/// Where drafts before RFC 6455 put the origin.
+pub(super) const SEC_WEBSOCKET_ORIGIN: HeaderName = HeaderName::from_static("sec-websocket-origin");

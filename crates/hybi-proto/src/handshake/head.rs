@@ -109,7 +109,13 @@ impl Scan {
                 b' ' | b'\t' if self.at == self.line => return Err(HeadError::Folded),
                 b'\t' => {}
                 _ if b.is_ascii_control() => return Err(HeadError::Control),
-                _ => {}
+                // Most of a head passes here: a run of bytes that need no further look.
+                _ => {
+                    let bound = bytes.len().min(self.limits.bytes);
+                    let rest = bytes.get(self.at + 1..bound).unwrap_or_default();
+                    let run = rest.iter().position(u8::is_ascii_control);
+                    self.at += run.unwrap_or(rest.len());
+                }
             }
             self.at += 1;
         }

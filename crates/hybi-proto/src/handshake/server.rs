@@ -12,7 +12,7 @@ use http::{Method, Request, Response, StatusCode};
 
 use super::error::RequestError;
 pub use super::error::refusal;
-use super::grammar::{self, Host, Version, only};
+use super::grammar::{self, Host, SEC_WEBSOCKET_ORIGIN, Version, only};
 use super::key::Key;
 
 /// How the request has come.
@@ -138,7 +138,7 @@ pub fn is_handshake<T>(request: &Request<T>) -> bool {
     let headers = request.headers();
     headers.contains_key(SEC_WEBSOCKET_KEY)
         || headers.contains_key(SEC_WEBSOCKET_VERSION)
-        || grammar::lists(headers, &UPGRADE, "websocket")
+        || grammar::list_has(headers, &UPGRADE, "websocket")
 }
 
 /// The answer to a plain request where nothing but WebSockets is served: 426.
@@ -173,10 +173,10 @@ pub fn accept<T>(
         .and_then(|host| host.to_str().ok())
         .and_then(Host::parse);
     let host = host.ok_or(RequestError::Host)?;
-    if !grammar::lists(headers, &UPGRADE, "websocket") {
+    if !grammar::list_has(headers, &UPGRADE, "websocket") {
         return Err(RequestError::Upgrade);
     }
-    if !grammar::lists(headers, &CONNECTION, "upgrade") {
+    if !grammar::list_has(headers, &CONNECTION, "upgrade") {
         return Err(RequestError::Connection);
     }
     if announces_body(headers) {
@@ -285,5 +285,3 @@ fn announces_body(headers: &HeaderMap) -> bool {
             .iter()
             .any(|length| length != "0")
 }
-
-const SEC_WEBSOCKET_ORIGIN: HeaderName = HeaderName::from_static("sec-websocket-origin");

@@ -335,7 +335,12 @@ fn a_forbidden_word_is_found_and_a_comment_is_not() {
     ] {
         assert!(is_of_the_world(bad), "{bad}");
     }
-    for good in ["0x8000", "let instant = network;", "100 * 1024", "use std::net::Ipv6Addr;"] {
+    for good in [
+        "0x8000",
+        "let instant = network;",
+        "100 * 1024",
+        "use std::net::Ipv6Addr;",
+    ] {
         assert!(
             !is_of_the_protocol(good) && !is_of_the_world(good),
             "{good}"

@@ -7,4 +7,5 @@ mod fragments;
 mod control;
 mod close;
 mod limits;
+mod handshake;
 mod cuts;

@@ -1,0 +1,219 @@
+//! The command line: what can be typed, what it means, what it defaults to.
+
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use http::{HeaderName, HeaderValue};
+
+use crate::report::STATUSES;
+
+/// WebSocket for the terminal: an echo server, and a client.
+///
+/// Without a command it starts `serve` on 127.0.0.1:9001.
+#[derive(Parser, Debug)]
+#[command(name = "hybi", version, after_help = STATUSES)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    Serve(Serve),
+    Connect(Connect),
+}
+
+/// Echo every message of every WebSocket, and serve a page to try it at GET /.
+#[derive(clap::Args, Debug)]
+#[command(after_help = STATUSES)]
+pub(crate) struct Serve {
+    /// Name or address to listen on
+    #[arg(long, default_value = HOST)]
+    pub(crate) host: String,
+
+    /// TCP port to listen on; 0 lets the system choose a free one
+    #[arg(long, default_value_t = PORT)]
+    pub(crate) port: u16,
+
+    /// Largest message accepted, 0 for no limit [default: 16 MiB]
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) max_message: Option<usize>,
+
+    /// Time a client has for its handshake, 0 for no limit [default: 10]
+    #[arg(long, value_name = "SECS", value_parser = seconds)]
+    pub(crate) handshake_timeout: Option<Duration>,
+
+    /// Time a client has to answer a close, 0 for no limit [default: 30]
+    #[arg(long, value_name = "SECS", value_parser = seconds)]
+    pub(crate) close_timeout: Option<Duration>,
+
+    /// Worker threads [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub(crate) threads: Option<usize>,
+}
+
+impl Default for Serve {
+    fn default() -> Self {
+        Serve {
+            host: HOST.into(),
+            port: PORT,
+            max_message: None,
+            handshake_timeout: None,
+            close_timeout: None,
+            threads: None,
+        }
+    }
+}
+
+/// Send the lines of stdin as text messages, and print the messages that come, one a line.
+///
+/// Stdout gets messages only: control characters are written as \n or \u{1b}, and a binary message
+/// as its size and first bytes. All else goes to stderr. Ctrl-D closes and prints what still
+/// comes; Ctrl-C does too, and a second one does not wait.
+#[derive(clap::Args, Debug)]
+#[command(after_help = STATUSES)]
+pub(crate) struct Connect {
+    /// Where to connect to, as ws://127.0.0.1:9001/
+    pub(crate) url: String,
+
+    /// Header to add to the handshake; may be given again
+    #[arg(long, value_name = "NAME: VALUE", value_parser = header)]
+    pub(crate) header: Vec<(HeaderName, HeaderValue)>,
+
+    /// Subprotocol to offer; may be given again, in order of preference
+    #[arg(long, value_name = "NAME", value_parser = protocol)]
+    pub(crate) protocol: Vec<String>,
+
+    /// Origin to name in the handshake, as https://example.com
+    #[arg(long, value_parser = origin)]
+    pub(crate) origin: Option<String>,
+}
+
+fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text
+        .split_once(':')
+        .ok_or("a header is written as 'Name: value', with a colon")?;
+    let name = name
+        .parse()
+        .map_err(|_| format!("{name:?} cannot be the name of a header"))?;
+    let value = value
+        .trim()
+        .parse()
+        .map_err(|_| format!("{value:?} cannot be the value of a header"))?;
+    Ok((name, value))
+}
+
+fn protocol(text: &str) -> Result<String, String> {
+    // RFC 6455 §4.1: the elements MUST be tokens, and so is the name of a header.
+    match HeaderName::try_from(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("a subprotocol is a word without spaces, commas or quotes".into()),
+    }
+}
+
+fn origin(text: &str) -> Result<String, String> {
+    match HeaderValue::try_from(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("an origin has no control characters".into()),
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds @ 0..=MAX_SECONDS) => Ok(Duration::from_secs(seconds)),
+        _ => Err(format!(
+            "a time is a number of seconds from 0 to {MAX_SECONDS}"
+        )),
+    }
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(threads @ 1..=MAX_THREADS) => Ok(threads),
+        _ => Err(format!("the number of threads is from 1 to {MAX_THREADS}")),
+    }
+}
+
+const HOST: &str = "127.0.0.1";
+const PORT: u16 = 9001;
+/// A day: more is a typo.
+const MAX_SECONDS: u64 = 86_400;
+const MAX_THREADS: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &[&str]) -> Result<Args, clap::Error> {
+        Args::try_parse_from([&["hybi"], line].concat())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn serve_without_options_is_the_default() {
+        let Ok(Args {
+            command: Some(Command::Serve(serve)),
+        }) = parse(&["serve"])
+        else {
+            panic!("`hybi serve` is valid");
+        };
+        assert_eq!(format!("{serve:?}"), format!("{:?}", Serve::default()));
+    }
+
+    #[test]
+    fn headers_and_protocols_may_be_given_again() {
+        let line = [
+            "connect",
+            "ws://h/",
+            "--header",
+            "A: b:c",
+            "--header",
+            "a:",
+            "--protocol",
+            "x",
+            "--protocol",
+            "Y",
+        ];
+        let Ok(Args {
+            command: Some(Command::Connect(connect)),
+        }) = parse(&line)
+        else {
+            panic!("the line is valid");
+        };
+        let headers: Vec<_> = connect
+            .header
+            .iter()
+            .map(|(n, v)| (n.as_str(), v.as_bytes()))
+            .collect();
+        assert_eq!(headers, [("a", &b"b:c"[..]), ("a", b"")]);
+        assert_eq!(connect.protocol, ["x", "Y"]);
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_with_status_2() {
+        for line in [
+            &["frobnicate"][..],
+            &["serve", "--port", "65536"],
+            &["serve", "--threads", "0"],
+            &["serve", "--close-timeout", "-1"],
+            &["serve", "--handshake-timeout", "soon"],
+            &["serve", "--max-message", "16M"],
+            &["connect"],
+            &["connect", "ws://h/", "--header", "no colon"],
+            &["connect", "ws://h/", "--header", "a b: c"],
+            &["connect", "ws://h/", "--header", "a: b\r\nc: d"],
+            &["connect", "ws://h/", "--protocol", "a, b"],
+            &["connect", "ws://h/", "--protocol", ""],
+            &["connect", "ws://h/", "--origin", "a\nb"],
+        ] {
+            let error = parse(line).expect_err("the line is not valid");
+            assert_eq!(error.exit_code(), 2, "{line:?}");
+        }
+    }
+}

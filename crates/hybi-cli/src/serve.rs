@@ -1,0 +1,241 @@
+//! `hybi serve`: every message is sent back, and `GET /` is a page to try it.
+
+use std::error::Error as _;
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use hybi::{Error, Options, Origins, Server, WebSocket};
+
+use crate::args::Serve;
+use crate::escape::escape;
+use crate::report::{Status, causes, complain, say};
+use crate::stop::Stop;
+
+/// Serves until Ctrl-C or SIGTERM; `program` is how the user calls this command.
+pub(crate) async fn run(args: Serve, program: &str) -> Status {
+    let mut stop = match Stop::new() {
+        Ok(stop) => stop,
+        Err(error) => {
+            complain("signals cannot be handled", &error);
+            return Status::Failed;
+        }
+    };
+    let bound = Server::builder()
+        .options(options(&args))
+        .bind((args.host.as_str(), args.port))
+        .await;
+    let server = match bound {
+        Ok(server) => server,
+        Err(error) => {
+            not_bound(&args, &error);
+            return Status::Failed;
+        }
+    };
+    match server.local_addr() {
+        Ok(address) => greet(address, program),
+        Err(error) => complain("the address is not known", &error),
+    }
+    let serving = server
+        // Nothing here is worth protecting from other sites, and an echo server is for trying out.
+        .origins(Origins::Any)
+        .fallback(|request: Request<()>| plain(&request).map(Into::into))
+        .serve(|ws, _request| echo(ws));
+    tokio::select! {
+        ended = serving => match ended {
+            Ok(()) => Status::Done,
+            Err(error) => {
+                complain("the server failed", &error);
+                Status::Failed
+            }
+        },
+        () = stop.wish() => Status::Done,
+    }
+}
+
+async fn echo(mut ws: WebSocket) -> Result<(), Error> {
+    while let Some(message) = ws.recv().await? {
+        ws.send(message).await?;
+    }
+    Ok(())
+}
+
+fn options(args: &Serve) -> Options {
+    let mut options = Options::new();
+    if let Some(bytes) = args.max_message {
+        options = options.max_message(Some(bytes).filter(|&bytes| bytes > 0));
+    }
+    if let Some(time) = args.handshake_timeout {
+        options = options.handshake_timeout(Some(time).filter(|time| !time.is_zero()));
+    }
+    if let Some(time) = args.close_timeout {
+        options = options.close_timeout(Some(time).filter(|time| !time.is_zero()));
+    }
+    options
+}
+
+/// Answers a request that is no WebSocket handshake.
+fn plain(request: &Request<()>) -> Response<&'static str> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut response = text(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "only GET and HEAD are answered here\n",
+        );
+        response
+            .headers_mut()
+            .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    let mut response = match request.uri().path() {
+        "/" => page(),
+        _ => text(
+            StatusCode::NOT_FOUND,
+            "the page is at /, and a WebSocket is echoed at any path\n",
+        ),
+    };
+    if request.method() == Method::HEAD {
+        *response.body_mut() = "";
+    }
+    response
+}
+
+fn page() -> Response<&'static str> {
+    let mut response = text(StatusCode::OK, PAGE);
+    for (name, value) in [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn text(status: StatusCode, body: &'static str) -> Response<&'static str> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    for (name, value) in [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ] {
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn greet(address: SocketAddr, program: &str) {
+    let at = reachable(address);
+    let mut out = io::stdout().lock();
+    // Nobody has to read this: a server whose stdout is closed goes on.
+    let _ = writeln!(
+        out,
+        "hybi echoes at ws://{at}/\n\
+         open in a browser: http://{at}/\n\
+         or type in another terminal: {program} connect ws://{at}/\n\
+         Ctrl-C stops"
+    );
+    let _ = out.flush();
+}
+
+/// An address that a client on this machine can type: 0.0.0.0 is every address, and no address.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+fn not_bound(args: &Serve, error: &Error) {
+    let (host, port) = (&args.host, args.port);
+    let advice = match io_kind(error) {
+        Some(io::ErrorKind::AddrInUse) => {
+            "; another program listens there: stop it, or take another port with --port (0 for any free one)"
+        }
+        Some(io::ErrorKind::PermissionDenied) => "; take a port from 1024 up with --port",
+        Some(io::ErrorKind::AddrNotAvailable) => "; --host must be an address of this machine",
+        _ => "",
+    };
+    say(format_args!(
+        "hybi: cannot listen on {} port {port}: {}{advice}",
+        escape(host),
+        escape(&causes(error))
+    ));
+}
+
+fn io_kind(error: &Error) -> Option<io::ErrorKind> {
+    if let Error::Io(error) = error {
+        return Some(error.kind());
+    }
+    let source = error.source()?.downcast_ref::<io::Error>()?;
+    Some(source.kind())
+}
+
+const PAGE: &str = include_str!("page.html");
+
+/// The page may use what stands in it and open a WebSocket, and nothing else.
+const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
+    img-src data:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(method: Method, path: &'static str) -> Response<&'static str> {
+        let mut request = Request::new(());
+        *request.method_mut() = method;
+        *request.uri_mut() = http::Uri::from_static(path);
+        plain(&request)
+    }
+
+    #[test]
+    fn the_page_is_at_the_root_only() {
+        assert_eq!(answer(Method::GET, "/").status(), 200);
+        assert_eq!(answer(Method::GET, "/?x").status(), 200);
+        assert_eq!(answer(Method::GET, "/x").status(), 404);
+    }
+
+    #[test]
+    fn head_has_the_headers_of_get_and_no_body() {
+        let (get, head) = (answer(Method::GET, "/"), answer(Method::HEAD, "/"));
+        assert_eq!(
+            (head.status(), head.headers()),
+            (get.status(), get.headers())
+        );
+        assert_eq!((*get.body(), *head.body()), (PAGE, ""));
+    }
+
+    #[test]
+    fn other_methods_are_told_which_are_allowed() {
+        let response = answer(Method::POST, "/");
+        assert_eq!(response.status(), 405);
+        assert_eq!(response.headers()[header::ALLOW], "GET, HEAD");
+    }
+
+    #[test]
+    fn the_page_needs_nothing_from_outside() {
+        for outside in ["http://", "https://", "src=", "@import", "url("] {
+            let allowed = PAGE.replace("http://www.w3.org/2000/svg", "");
+            assert!(!allowed.contains(outside), "{outside}");
+        }
+    }
+
+    #[test]
+    fn an_unspecified_address_is_shown_as_one_that_can_be_typed() {
+        for (bound, shown) in [
+            ("0.0.0.0:1", "127.0.0.1:1"),
+            ("[::]:1", "[::1]:1"),
+            ("10.0.0.7:1", "10.0.0.7:1"),
+        ] {
+            let bound: SocketAddr = bound.parse().expect("an address");
+            assert_eq!(reachable(bound).to_string(), shown);
+        }
+    }
+}

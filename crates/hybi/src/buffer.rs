@@ -1,0 +1,56 @@
+//! The buffers that a thread lends to the connection it serves.
+//!
+//! One large read buffer a thread beats one a connection, and an idle connection holds none. A
+//! buffer is taken by move and given back before the task returns to the runtime, so that none is
+//! carried across an await or to another thread; a second connection polled meanwhile on the same
+//! thread just makes its own.
+
+use std::cell::Cell;
+use std::thread::LocalKey;
+
+thread_local! {
+    static READ: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static WRITE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Large, for the sake of few system calls; pages that no read has touched cost nothing.
+const READ_SIZE: usize = 256 << 10;
+const WRITE_SIZE: usize = 64 << 10;
+
+/// A buffer that grew beyond this is not kept.
+const KEEP: usize = 1 << 20;
+
+/// The thread's read buffer.
+pub(crate) fn read() -> Vec<u8> {
+    take(&READ, READ_SIZE)
+}
+
+/// The thread's buffer for outgoing frames.
+pub(crate) fn write() -> Vec<u8> {
+    take(&WRITE, WRITE_SIZE)
+}
+
+/// Gives the read buffer back.
+pub(crate) fn keep_read(buffer: Vec<u8>) {
+    keep(&READ, READ_SIZE, buffer);
+}
+
+/// Gives the buffer for outgoing frames back.
+pub(crate) fn keep_write(buffer: Vec<u8>) {
+    keep(&WRITE, WRITE_SIZE, buffer);
+}
+
+fn take(cell: &'static LocalKey<Cell<Vec<u8>>>, size: usize) -> Vec<u8> {
+    let mut buffer = cell.try_with(Cell::take).unwrap_or_default();
+    if buffer.capacity() < size {
+        buffer = Vec::with_capacity(size);
+    }
+    buffer
+}
+
+fn keep(cell: &'static LocalKey<Cell<Vec<u8>>>, size: usize, buffer: Vec<u8>) {
+    if (size..=KEEP).contains(&buffer.capacity()) {
+        // While the thread ends there is no cell any more, and the buffer goes with it.
+        let _ = cell.try_with(|cell| cell.set(buffer));
+    }
+}

@@ -1,0 +1,176 @@
+//! The client: from a URL to an open connection.
+
+use std::future::IntoFuture;
+use std::pin::Pin;
+
+use http::{HeaderName, HeaderValue, StatusCode, Uri};
+use hybi_proto::handshake::{Credentials, Key, Target, Version, client, head};
+use tokio::net::TcpStream;
+
+use crate::entropy;
+use crate::error::{Error, HandshakeError, Result};
+use crate::exchange;
+use crate::io::Io;
+use crate::options::Options;
+use crate::socket::{Agreed, Role, WebSocket};
+
+/// Connects to a WebSocket server; `.await` what it returns, with or without options.
+///
+/// ```no_run
+/// # async fn run() -> hybi::Result<()> {
+/// let mut ws = hybi::connect("ws://127.0.0.1:9001/chat").protocol("chat").await?;
+/// ws.send("something").await?;
+/// while let Some(message) = ws.recv().await? {
+///     println!("received: {message:?}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub fn connect(url: impl Into<String>) -> Connect {
+    Connect {
+        url: url.into(),
+        request: client::Options::new(),
+        options: Options::new(),
+        fault: None,
+    }
+}
+
+/// A client's opening handshake, made by [`connect`]; it begins when it is awaited.
+///
+/// Cancel safe: a dropped call drops the connection that it was about to open.
+///
+/// # Errors
+///
+/// [`Error::Url`]; [`Error::Handshake`] if the server refused, with its response and up to 64 KiB
+/// of the body; [`Error::Io`]; [`Error::Timeout`] after [`Options::handshake_timeout`], which
+/// bounds all of it, from the look-up of the name to the last byte of the answer.
+#[derive(Debug)]
+#[must_use = "a client connects when it is awaited"]
+pub struct Connect {
+    url: String,
+    request: client::Options,
+    options: Options,
+    fault: Option<http::Error>,
+}
+
+impl Connect {
+    /// The bounds and habits of the connection.
+    pub fn options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// One more header (default none). Those of the handshake itself cannot be set.
+    pub fn header<N, V>(mut self, name: N, value: V) -> Self
+    where
+        N: TryInto<HeaderName, Error: Into<http::Error>>,
+        V: TryInto<HeaderValue, Error: Into<http::Error>>,
+    {
+        match (
+            name.try_into().map_err(Into::into),
+            value.try_into().map_err(Into::into),
+        ) {
+            (Ok(name), Ok(value)) => self.request = self.request.header(name, value),
+            (Err(error), _) | (_, Err(error)) => self.fault = self.fault.or(Some(error)),
+        }
+        self
+    }
+
+    /// Asks for one more subprotocol, liked less than those before it (default none).
+    pub fn protocol(mut self, name: impl Into<String>) -> Self {
+        self.request = self.request.protocol(name);
+        self
+    }
+
+    /// Fails the handshake if the server chooses no subprotocol (default: that is fine).
+    pub fn require_protocol(mut self) -> Self {
+        self.request = self.request.require_protocol(true);
+        self
+    }
+
+    /// The value of `Origin`, in version 8 of `Sec-WebSocket-Origin` (default none).
+    pub fn origin(mut self, origin: impl Into<String>) -> Self {
+        self.request = self.request.origin(origin);
+        self
+    }
+
+    /// Credentials for Basic authentication (default none); those in the URL win over these.
+    pub fn basic_auth(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        self.request = self
+            .request
+            .credentials(Credentials::new(user.into(), password.into()));
+        self
+    }
+
+    /// The version of the protocol (default 13).
+    pub fn version(mut self, version: Version) -> Self {
+        self.request = self.request.version(version);
+        self
+    }
+
+    /// Runs the handshake over a stream that is already connected; the URL's host is only sent.
+    ///
+    /// # Errors
+    ///
+    /// As awaiting it, but for those of connecting.
+    pub async fn over<S: Io>(self, stream: S) -> Result<WebSocket<S>> {
+        let target = Target::parse(&self.url)?;
+        exchange::within(self.options.handshake_timeout, self.shake(&target, stream)).await
+    }
+
+    async fn open(self) -> Result<WebSocket> {
+        let target = Target::parse(&self.url)?;
+        if target.secure() {
+            return Err(Error::Io(std::io::Error::new(
+                std::io::ErrorKind::Unsupported,
+                "wss: is not there yet; use ws:, or give a TLS stream to `Connect::over`",
+            )));
+        }
+        exchange::within(self.options.handshake_timeout, async {
+            let tcp = TcpStream::connect((target.host(), target.port())).await?;
+            tcp.set_nodelay(true)?;
+            self.shake(&target, tcp.into()).await
+        })
+        .await
+    }
+
+    async fn shake<S: Io>(&self, target: &Target, mut stream: S) -> Result<WebSocket<S>> {
+        if let Some(fault) = &self.fault {
+            return Err(HandshakeError::Header(fault.to_string()).into());
+        }
+        let key = Key::from_nonce(entropy::nonce());
+        let request = client::request(target, &key, &self.request);
+        let request = request.map_err(HandshakeError::Options)?;
+        let mut head = Vec::new();
+        head::write_request(&request, &mut head);
+        exchange::write(&mut stream, &head).await?;
+        let (response, rest) = exchange::read_response(&mut stream, self.options.head).await?;
+        let agreed = match client::verify(&key, &self.request, &response) {
+            Ok(agreed) => agreed,
+            Err(error) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                let response = Some(Box::new(response.map(|()| bytes::Bytes::new())));
+                return Err(HandshakeError::Response { error, response }.into());
+            }
+            Err(error) => {
+                return Err(exchange::refusal(&mut stream, response, rest, error)
+                    .await
+                    .into());
+            }
+        };
+        let agreed = Agreed {
+            uri: target.to_string().parse::<Uri>().unwrap_or_default(),
+            protocol: agreed.protocol.map(Into::into),
+        };
+        let ws = WebSocket::from_stream(stream, Role::Client, &self.options, &rest);
+        Ok(ws.with_agreed(agreed))
+    }
+}
+
+impl IntoFuture for Connect {
+    type Output = Result<WebSocket>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.open())
+    }
+}

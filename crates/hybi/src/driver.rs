@@ -1,0 +1,227 @@
+//! The driver: sees to a socket while its handler is busy elsewhere.
+//!
+//! It wraps the handler's future. Whenever the handler yields, it writes what the handler has
+//! queued, in one go, then reads, and polls the handler again if that has brought what the
+//! handler waits for. So one read leads to one write, however many messages it has brought.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use hybi_proto::close::Close;
+use hybi_proto::code::CloseCode;
+use hybi_proto::connection::State;
+use hybi_proto::text::Text;
+
+use crate::error::{Error, Result};
+use crate::io::Io;
+use crate::shared::{Link, Shared};
+use crate::socket::WebSocket;
+use crate::wakers::Interest;
+
+/// Runs a handler on a socket and drives the socket meanwhile.
+///
+/// What the handler queues is written when it yields. Pings are answered, closes are seen and
+/// deadlines kept while it is busy; up to 64 KiB are read ahead for that. When it returns Ok the
+/// queue is flushed and the connection closed with 1000, on an error or a panic with 1011. If it
+/// has moved the socket elsewhere, the connection is driven until that is dropped.
+///
+/// The future ends when the handler has returned and the connection has ended. Dropping it tries
+/// one write of a close frame with 1001, and aborts.
+///
+/// ```
+/// # async fn run(ws: hybi::WebSocket) -> hybi::Result<()> {
+/// hybi::drive(ws, |mut ws| async move {
+///     while let Some(message) = ws.recv().await? {
+///         ws.send(message).await?;
+///     }
+///     Ok(())
+/// })
+/// .await
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// What the handler returns.
+///
+/// # Panics
+///
+/// With the handler's panic, once the connection has ended.
+pub fn drive<S, F, Fut>(ws: WebSocket<S>, handler: F) -> Drive<S, Fut>
+where
+    S: Io,
+    F: FnOnce(WebSocket<S>) -> Fut,
+    Fut: Future<Output = Result<()>>,
+{
+    let shared = ws.shared().clone();
+    shared.lock().driven = true;
+    Drive {
+        handler: Some(Box::pin(handler(ws))),
+        shared,
+        outcome: None,
+        told: false,
+    }
+}
+
+/// The future of [`drive`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct Drive<S: Io, Fut> {
+    shared: Arc<Shared<S>>,
+    handler: Option<Pin<Box<Fut>>>,
+    outcome: Option<Outcome>,
+    /// Those who wait have been told that the connection is closed.
+    told: bool,
+}
+
+#[derive(Debug)]
+enum Outcome {
+    Returned(Result<()>),
+    Panicked(Box<dyn Any + Send>),
+}
+
+/// A socket that always has more to read lets its neighbors have a turn after so many reads.
+const READS: usize = 16;
+
+/// What is left to do after a turn.
+enum Turn {
+    /// Poll the handler: what it waits for has come.
+    Handler,
+    /// Wait.
+    Wait,
+    /// Nothing: the connection has ended.
+    Ended,
+}
+
+impl<S: Io, Fut: Future<Output = Result<()>>> Future for Drive<S, Fut> {
+    type Output = Result<()>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let this = self.get_mut();
+        let mut reads = 0;
+        loop {
+            this.poll_handler(cx);
+            match this.turn(cx, &mut reads) {
+                Turn::Handler => {}
+                Turn::Ended if this.handler.is_none() => break,
+                Turn::Wait | Turn::Ended => return Poll::Pending,
+            }
+        }
+        match this.outcome.take() {
+            Some(Outcome::Panicked(panic)) => resume_unwind(panic),
+            Some(Outcome::Returned(result)) => Poll::Ready(result),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl<S: Io, Fut: Future<Output = Result<()>>> Drive<S, Fut> {
+    fn poll_handler(&mut self, cx: &mut Context<'_>) {
+        let Some(handler) = &mut self.handler else {
+            return;
+        };
+        {
+            let mut link = self.shared.lock();
+            link.driving = true;
+            link.lend_outbox();
+        }
+        let outcome = match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => return,
+            Ok(Poll::Ready(result)) => Outcome::Returned(result),
+            Err(panic) => Outcome::Panicked(panic),
+        };
+        self.outcome = Some(outcome);
+        // Its drop may drop the socket, which takes the lock.
+        self.handler = None;
+    }
+
+    /// Writes, reads and ends the connection, as far as it goes without waiting.
+    fn turn(&mut self, cx: &mut Context<'_>, reads: &mut usize) -> Turn {
+        let shared = self.shared.clone();
+        let mut link = shared.lock();
+        link.driving = false;
+        shared.wakers.wait(Interest::Drive, cx.waker());
+        let turn = loop {
+            self.close_for_handler(&mut link);
+            let before = link.connection.buffered();
+            let _ = link.poll_flush();
+            let room = link.connection.buffered() < before;
+            if link.connection.state() == State::Closed {
+                let ended = link.poll_end().is_ready();
+                let news = ended || !self.told;
+                self.told = true;
+                if shared.wakers.pass_on(news, news || room, cx.waker()) {
+                    break Turn::Handler;
+                }
+                if ended {
+                    break Turn::Ended;
+                }
+            } else {
+                self.look_ahead(&mut link);
+                if link.connection.state() == State::Closed || link.connection.buffered() > before {
+                    continue;
+                }
+                let read = *reads < READS && !link.is_ahead() && link.poll_fill().is_ready();
+                *reads += usize::from(read);
+                if shared.wakers.pass_on(read, room, cx.waker()) {
+                    break Turn::Handler;
+                }
+                if *reads == READS {
+                    cx.waker().wake_by_ref();
+                    break Turn::Wait;
+                }
+                if read {
+                    continue;
+                }
+                if link.has_fault() {
+                    link.lose(Error::Closed);
+                    continue;
+                }
+            }
+            if link.poll_deadlines().is_pending() {
+                break Turn::Wait;
+            }
+        };
+        if !matches!(turn, Turn::Handler) {
+            link.return_outbox();
+            link.return_inbox();
+        }
+        turn
+    }
+
+    /// Takes note of what has come while nobody waits for it.
+    fn look_ahead(&self, link: &mut Link<S>) {
+        if link.abandoned {
+            while link.next().is_some() {}
+        } else if !self.shared.wakers.awaits_event() {
+            link.decode_ahead();
+        }
+    }
+
+    /// What the end of the handler means for the connection.
+    fn close_for_handler(&self, link: &mut Link<S>) {
+        let code = match &self.outcome {
+            Some(Outcome::Panicked(_) | Outcome::Returned(Err(_))) => CloseCode::INTERNAL,
+            Some(Outcome::Returned(Ok(()))) | None if link.abandoned => CloseCode::NORMAL,
+            _ => return,
+        };
+        let close = Close::new(code, Text::default()).ok();
+        link.connection.close(close.as_ref());
+    }
+}
+
+impl<S: Io, Fut> Drop for Drive<S, Fut> {
+    fn drop(&mut self) {
+        let mut link = self.shared.lock();
+        if !link.has_ended() {
+            let close = Close::new(CloseCode::GOING_AWAY, Text::default()).ok();
+            link.connection.close(close.as_ref());
+            link.abort();
+        }
+        drop(link);
+        self.shared.wakers.pass_on(true, true, Waker::noop());
+    }
+}

@@ -1,0 +1,324 @@
+//! A client at the door: its request has arrived and holds, and waits to be accepted or rejected.
+
+use std::future::IntoFuture;
+use std::net::SocketAddr;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, HeaderMap, ORIGIN};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use hybi_proto::handshake::head;
+use hybi_proto::handshake::server::{self, Accepted, Origins, Via};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::error::{Error, HandshakeError, Result};
+use crate::exchange;
+use crate::io::{Io, Stream};
+use crate::options::Options;
+use crate::socket::{Agreed, Role, WebSocket};
+
+/// Accepts a WebSocket client on a stream of its own; `.await` what it returns.
+///
+/// It reads the request, judges it and answers it. A request that does not hold is refused with
+/// the status that fits, and the error says why. For a listening socket see
+/// [`Server`](crate::Server).
+///
+/// ```no_run
+/// # async fn run(tcp: tokio::net::TcpStream) -> hybi::Result<()> {
+/// let mut ws = hybi::accept(tcp).await?;
+/// ws.send("welcome").await?;
+/// # Ok(())
+/// # }
+/// ```
+pub fn accept<S: Io>(stream: S) -> Accept<S> {
+    Accept {
+        stream,
+        options: Options::new(),
+        judge: server::Options::new(),
+    }
+}
+
+/// A server's opening handshake on one stream, made by [`accept`].
+#[derive(Debug)]
+#[must_use = "a client is accepted when this is awaited"]
+pub struct Accept<S> {
+    stream: S,
+    options: Options,
+    judge: server::Options,
+}
+
+impl<S: Io> Accept<S> {
+    /// The bounds and habits of the connection.
+    pub fn options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Which origins a request may come from (default the same host); others get 403.
+    pub fn origins(mut self, origins: Origins) -> Self {
+        self.judge = self.judge.origins(origins);
+        self
+    }
+
+    /// The subprotocols that are spoken here, the favorite first (default none).
+    pub fn protocols(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.judge = self.judge.protocols(names);
+        self
+    }
+
+    async fn shake(self) -> Result<WebSocket<S>> {
+        let Self {
+            stream,
+            options,
+            judge,
+        } = self;
+        match receive(stream, &options, &judge).await? {
+            Received::Handshake(incoming) => incoming.accept(&options).await.map(|(ws, _)| ws),
+            Received::Plain(stream, _) => {
+                exchange::refuse(stream, &server::upgrade_required()).await?;
+                Err(HandshakeError::Request(hybi_proto::handshake::RequestError::Upgrade).into())
+            }
+        }
+    }
+}
+
+impl<S: Io> IntoFuture for Accept<S> {
+    type Output = Result<WebSocket<S>>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let deadline = self.options.handshake_timeout;
+            exchange::within(deadline, self.shake()).await
+        })
+    }
+}
+
+/// What has come on a fresh stream.
+pub(crate) enum Received<S> {
+    /// A handshake that holds.
+    Handshake(Handshake<S>),
+    /// A request that is none.
+    Plain(S, Request<()>),
+}
+
+/// A handshake that holds, and the stream that waits for the answer.
+#[derive(Debug)]
+pub(crate) struct Handshake<S> {
+    pub(crate) stream: S,
+    pub(crate) request: Request<()>,
+    pub(crate) accepted: Accepted,
+    rest: Vec<u8>,
+}
+
+/// Reads a request and judges it; a faulty one is refused here.
+pub(crate) async fn receive<S: Io>(
+    mut stream: S,
+    options: &Options,
+    judge: &server::Options,
+) -> Result<Received<S>> {
+    let (request, rest) = match exchange::read_request(&mut stream, options.head).await {
+        Ok(read) => read,
+        Err(error) => return Err(refuse(stream, error).await),
+    };
+    if !server::is_handshake(&request) {
+        return Ok(Received::Plain(stream, request));
+    }
+    match server::accept(&request, judge, Via::Http1) {
+        Ok(accepted) => Ok(Received::Handshake(Handshake {
+            stream,
+            request,
+            accepted,
+            rest,
+        })),
+        Err(error) => Err(refuse(stream, HandshakeError::Request(error).into()).await),
+    }
+}
+
+/// Tells the peer what is wrong with its request, if that is what went wrong.
+async fn refuse<S: Io>(stream: S, error: Error) -> Error {
+    if let Error::Handshake(handshake) = &error
+        && let HandshakeError::Request(request) = &**handshake
+    {
+        // The fault is the peer's; that it did not stay to hear of it changes nothing.
+        let _ = exchange::refuse(stream, &request.response()).await;
+    }
+    error
+}
+
+impl<S: Io> Handshake<S> {
+    /// Answers with 101.
+    pub(crate) async fn accept(mut self, options: &Options) -> Result<(WebSocket<S>, Request<()>)> {
+        let mut head = Vec::new();
+        head::write_response(&self.accepted.response().map(|()| ""), &mut head);
+        exchange::write(&mut self.stream, &head).await?;
+        let agreed = Agreed {
+            uri: self.request.uri().clone(),
+            protocol: self.accepted.protocol().map(Into::into),
+        };
+        let ws = WebSocket::from_stream(self.stream, Role::Server, options, &self.rest);
+        Ok((ws.with_agreed(agreed), self.request))
+    }
+}
+
+/// A client whose request has arrived and holds: look at it, decide, then
+/// [`accept`](Self::accept) or [`reject`](Self::reject) it. Dropped, it is aborted.
+#[derive(Debug)]
+pub struct Incoming {
+    handshake: Handshake<Stream>,
+    peer: SocketAddr,
+    options: Options,
+    place: Option<OwnedSemaphorePermit>,
+}
+
+impl Incoming {
+    pub(crate) fn new(
+        handshake: Handshake<Stream>,
+        peer: SocketAddr,
+        options: Options,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> Self {
+        Self {
+            handshake,
+            peer,
+            options,
+            place,
+        }
+    }
+
+    /// The request.
+    #[must_use]
+    pub fn request(&self) -> &Request<()> {
+        &self.handshake.request
+    }
+
+    /// The request's headers.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        self.request().headers()
+    }
+
+    /// The request's target: path and query.
+    #[must_use]
+    pub fn uri(&self) -> &Uri {
+        self.request().uri()
+    }
+
+    /// The address from which the client has connected.
+    #[must_use]
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// The origin of the web page that connects; other programs need not send one.
+    #[must_use]
+    pub fn origin(&self) -> Option<&str> {
+        let header = self.headers().get(ORIGIN);
+        header
+            .or_else(|| self.headers().get("sec-websocket-origin"))?
+            .to_str()
+            .ok()
+    }
+
+    /// The subprotocols that the client offers, its favorite first.
+    #[must_use]
+    pub fn protocols(&self) -> &[String] {
+        self.handshake.accepted.offered()
+    }
+
+    /// Chooses another subprotocol, or none; whether the client offers it. If it does not,
+    /// nothing is changed.
+    pub fn choose_protocol(&mut self, protocol: Option<&str>) -> bool {
+        self.handshake.accepted.choose(protocol)
+    }
+
+    /// Accepts the client: answers with 101.
+    ///
+    /// # Errors
+    ///
+    /// The transport has failed, or the client did not take the answer within
+    /// [`Options::handshake_timeout`].
+    pub async fn accept(self) -> Result<WebSocket> {
+        Ok(self.accept_request().await?.0)
+    }
+
+    pub(crate) async fn accept_request(self) -> Result<(WebSocket, Request<()>)> {
+        let Self {
+            handshake,
+            options,
+            place,
+            ..
+        } = self;
+        let accept = handshake.accept(&options);
+        let (ws, request) = exchange::within(options.handshake_timeout, accept).await?;
+        Ok((ws.with_place(place), request))
+    }
+
+    /// Rejects the client with a status, and with what else is chosen; `.await` it.
+    pub fn reject(self, status: StatusCode) -> Reject {
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = status;
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+        let deadline = self.options.handshake_timeout;
+        Reject {
+            stream: self.handshake.stream,
+            response,
+            deadline,
+        }
+    }
+
+    /// Drops the connection without an answer.
+    pub fn abort(self) {}
+}
+
+/// A rejection, made by [`Incoming::reject`]; it is sent when it is awaited.
+#[derive(Debug)]
+#[must_use = "a client is rejected when this is awaited"]
+pub struct Reject {
+    stream: Stream,
+    response: Response<Bytes>,
+    deadline: Option<std::time::Duration>,
+}
+
+impl Reject {
+    /// One more header.
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.response.headers_mut().append(name, value);
+        self
+    }
+
+    /// The body.
+    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+        *self.response.body_mut() = body.into();
+        self
+    }
+}
+
+impl IntoFuture for Reject {
+    type Output = Result<()>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(exchange::within(self.deadline, async move {
+            exchange::refuse(self.stream, &self.response).await
+        }))
+    }
+}
+
+/// Answers a request that is no handshake.
+pub(crate) async fn answer_plain<S: Io>(
+    stream: S,
+    method: &Method,
+    mut response: Response<Bytes>,
+) -> Result<()> {
+    response
+        .headers_mut()
+        .entry(CONNECTION)
+        .or_insert(HeaderValue::from_static("close"));
+    if method == Method::HEAD {
+        // RFC 9110 §9.3.2: the server MUST NOT send content in the response to HEAD.
+        response.body_mut().clear();
+    }
+    exchange::refuse(stream, &response).await
+}

@@ -1,0 +1,338 @@
+//! The server: from a listening socket to handlers.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use hybi_proto::handshake::server::{self, Origins};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, ToSocketAddrs, lookup_host};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+
+use crate::driver::drive;
+use crate::error::{Error, Result};
+use crate::exchange;
+use crate::incoming::{self, Incoming, Received};
+use crate::options::Options;
+use crate::socket::WebSocket;
+
+/// A WebSocket server on a listening socket.
+///
+/// ```no_run
+/// use hybi::WebSocket;
+///
+/// # async fn run() -> hybi::Result<()> {
+/// hybi::Server::bind("127.0.0.1:8080").await?
+///     .serve(|mut ws: WebSocket, _request| async move {
+///         while let Some(message) = ws.recv().await? {
+///             ws.send(message).await?;
+///         }
+///         Ok(())
+///     })
+///     .await
+/// # }
+/// ```
+pub struct Server {
+    listener: TcpListener,
+    config: Arc<Config>,
+    /// Requests that are being read, for [`Server::accept`].
+    heads: JoinSet<Option<Incoming>>,
+}
+
+#[derive(Clone)]
+struct Config {
+    options: Options,
+    judge: server::Options,
+    fallback: Option<Arc<Fallback>>,
+    places: Option<Arc<Semaphore>>,
+    heads: Arc<Semaphore>,
+}
+
+type Fallback = dyn Fn(Request<()>) -> Response<Bytes> + Send + Sync;
+
+/// The requests that are read at once; more clients wait in the backlog of the listening socket.
+const HEADS: usize = 1024;
+
+/// Connections that the operating system has taken and that wait for us.
+const BACKLOG: u32 = 1024;
+
+/// How long to leave the door alone when there are no more descriptors.
+const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// What must be set before a server listens, made by [`Server::builder`].
+#[derive(Clone, Debug)]
+pub struct Builder {
+    backlog: u32,
+}
+
+impl Builder {
+    /// How many connections the operating system takes before we do (default 1024).
+    #[must_use]
+    pub fn backlog(mut self, connections: u32) -> Self {
+        self.backlog = connections;
+        self
+    }
+
+    /// Listens on the first of these addresses that is free.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::bind`].
+    pub async fn bind(self, addr: impl ToSocketAddrs) -> Result<Server> {
+        let mut last = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
+        for addr in lookup_host(addr).await? {
+            match self.listen(addr) {
+                Ok(listener) => return Ok(Server::from_listener(listener)),
+                Err(error) => last = error,
+            }
+        }
+        Err(last.into())
+    }
+
+    fn listen(&self, addr: SocketAddr) -> io::Result<TcpListener> {
+        let socket = if addr.is_ipv4() {
+            TcpSocket::new_v4()
+        } else {
+            TcpSocket::new_v6()
+        }?;
+        // A server that is started again must not wait until its old connections are forgotten.
+        #[cfg(not(windows))]
+        socket.set_reuseaddr(true)?;
+        socket.bind(addr)?;
+        socket.listen(self.backlog)
+    }
+}
+
+impl Server {
+    /// Listens on an address; port 0 takes any free one, see [`local_addr`](Self::local_addr).
+    ///
+    /// # Errors
+    ///
+    /// The name has no address, or the operating system refuses: the port is taken, say.
+    pub async fn bind(addr: impl ToSocketAddrs) -> Result<Self> {
+        Self::builder().bind(addr).await
+    }
+
+    /// What must be set before the server listens.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder { backlog: BACKLOG }
+    }
+
+    /// A server on a socket that listens already.
+    #[must_use]
+    pub fn from_listener(listener: TcpListener) -> Self {
+        let config = Config {
+            options: Options::new(),
+            judge: server::Options::new(),
+            fallback: None,
+            places: None,
+            heads: Arc::new(Semaphore::new(HEADS)),
+        };
+        Self {
+            listener,
+            config: Arc::new(config),
+            heads: JoinSet::new(),
+        }
+    }
+
+    fn config(&mut self) -> &mut Config {
+        Arc::make_mut(&mut self.config)
+    }
+
+    /// The bounds and habits of the connections.
+    #[must_use]
+    pub fn options(mut self, options: Options) -> Self {
+        self.config().options = options;
+        self
+    }
+
+    /// Which origins a request may come from (default [`Origins::SameHost`]); others get 403.
+    /// Only browsers send an origin; a request without one is not refused for it.
+    #[must_use]
+    pub fn origins(mut self, origins: Origins) -> Self {
+        let judge = self.config.judge.clone().origins(origins);
+        self.config().judge = judge;
+        self
+    }
+
+    /// The subprotocols that are spoken here, the favorite first (default none); the first one
+    /// that the client offers is chosen.
+    #[must_use]
+    pub fn protocols(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let judge = self.config.judge.clone().protocols(names);
+        self.config().judge = judge;
+        self
+    }
+
+    /// Answers the requests that are no handshakes, health checks for instance (default: 426
+    /// with a text that says why). The connection ends with the answer.
+    #[must_use]
+    pub fn fallback<F, B>(mut self, fallback: F) -> Self
+    where
+        F: Fn(Request<()>) -> Response<B> + Send + Sync + 'static,
+        B: Into<Bytes>,
+    {
+        self.config().fallback = Some(Arc::new(move |request| fallback(request).map(Into::into)));
+        self
+    }
+
+    /// The most connections at one time (default: as many as there are descriptors); further
+    /// handshakes get 503.
+    #[must_use]
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        let places = Semaphore::new(connections.min(Semaphore::MAX_PERMITS));
+        self.config().places = Some(Arc::new(places));
+        self
+    }
+
+    /// The address on which the server listens.
+    ///
+    /// # Errors
+    ///
+    /// The operating system does not know it any more.
+    pub fn local_addr(&self) -> Result<SocketAddr> {
+        Ok(self.listener.local_addr()?)
+    }
+
+    /// Serves each client with the handler, in a task of its own, on a driven socket: see
+    /// [`drive`](crate::drive()).
+    ///
+    /// An error that the handler returns closes the connection with 1011. The future never ends;
+    /// dropping it stops to listen, and the connections go on.
+    ///
+    /// # Errors
+    ///
+    /// None, so far: what goes wrong at the door concerns one client, or passes.
+    pub async fn serve<F, Fut>(self, handler: F) -> Result<()>
+    where
+        F: Fn(WebSocket, Request<()>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        let handler = Arc::new(handler);
+        loop {
+            let (tcp, peer, head) = self.next_client().await;
+            let (config, handler) = (self.config.clone(), handler.clone());
+            tokio::spawn(async move {
+                // What only the handshake needs does not live on in the connection's future.
+                let open = Box::pin(async move {
+                    let incoming = greet(&config, tcp, peer).await;
+                    drop(head);
+                    incoming?.accept_request().await.ok()
+                });
+                if let Some((ws, request)) = open.await {
+                    // The handler's error has become the close code; whom else would it concern?
+                    let _ = drive(ws, |ws| handler(ws, request)).await;
+                }
+            });
+        }
+    }
+
+    /// Waits for the next client whose request has arrived and holds. The requests of several
+    /// clients are read side by side; those that do not hold are refused, and plain requests go
+    /// to the fallback. `None` is for the day when a server can be told to stop; today it never
+    /// comes.
+    ///
+    /// Cancel safe: a dropped call loses nothing.
+    pub async fn accept(&mut self) -> Option<Incoming> {
+        loop {
+            tokio::select! {
+                (tcp, peer, head) = next_client(&self.listener, &self.config) => {
+                    let config = self.config.clone();
+                    self.heads.spawn(async move {
+                        let _head = head;
+                        greet(&config, tcp, peer).await
+                    });
+                }
+                Some(incoming) = self.heads.join_next() => {
+                    if let Ok(Some(incoming)) = incoming {
+                        return Some(incoming);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn next_client(&self) -> (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>) {
+        next_client(&self.listener, &self.config).await
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("listener", &self.listener)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The next connection, and the right to read its request.
+async fn next_client(
+    listener: &TcpListener,
+    config: &Config,
+) -> (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>) {
+    // The semaphore is never closed.
+    let head = config.heads.clone().acquire_owned().await.ok();
+    loop {
+        match listener.accept().await {
+            Ok((tcp, peer)) => return (tcp, peer, head),
+            Err(error) if concerns_one_client(&error) => {}
+            // Out of descriptors or memory: it passes when others leave.
+            Err(_) => tokio::time::sleep(BACK_OFF).await,
+        }
+    }
+}
+
+fn concerns_one_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
+    )
+}
+
+/// Reads and judges the request of a fresh connection; `None` if it was dealt with here.
+async fn greet(config: &Config, tcp: TcpStream, peer: SocketAddr) -> Option<Incoming> {
+    let greeting = async {
+        tcp.set_nodelay(true)?;
+        match incoming::receive(tcp.into(), &config.options, &config.judge).await? {
+            Received::Handshake(handshake) => {
+                let place = config
+                    .places
+                    .as_ref()
+                    .map(|places| places.clone().try_acquire_owned());
+                if let Some(Err(_)) = place {
+                    let why = "this server has as many connections as it may; try again later";
+                    let full = server::refusal(StatusCode::SERVICE_UNAVAILABLE, why);
+                    exchange::refuse(handshake.stream, &full).await?;
+                    return Ok(None);
+                }
+                let place = place.and_then(std::result::Result::ok);
+                Ok(Some(Incoming::new(
+                    handshake,
+                    peer,
+                    config.options.clone(),
+                    place,
+                )))
+            }
+            Received::Plain(stream, request) => {
+                let method = request.method().clone();
+                let response = match &config.fallback {
+                    Some(fallback) => fallback(request),
+                    None => server::upgrade_required().map(Bytes::from),
+                };
+                incoming::answer_plain(stream, &method, response).await?;
+                Ok::<_, Error>(None)
+            }
+        }
+    };
+    // What goes wrong here was answered where it could be, and concerns nobody else.
+    exchange::within(config.options.handshake_timeout, greeting)
+        .await
+        .ok()
+        .flatten()
+}

@@ -1,0 +1,482 @@
+//! One connection and its transport, behind the one lock that all its handles share.
+//!
+//! Here is the waiting that the protocol does not know: filling the inbox, draining the outbox,
+//! the deadlines, and the lingering end. Who calls it is the handle's or the driver's affair.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use bytes::BufMut;
+use hybi_proto::connection::{Connection, Role, State};
+use hybi_proto::error::ProtocolError;
+use hybi_proto::message::Event;
+use tokio::io::AsyncReadExt;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::buffer;
+use crate::entropy;
+use crate::error::{Error, Timeout};
+use crate::io::Io;
+use crate::options::Options;
+use crate::wakers::Wakers;
+
+/// What all handles of one connection share.
+#[derive(Debug)]
+pub(crate) struct Shared<S> {
+    link: Mutex<Link<S>>,
+    pub(crate) wakers: Arc<Wakers>,
+}
+
+/// The connection and its transport.
+#[derive(Debug)]
+pub(crate) struct Link<S> {
+    /// Gone when the connection has ended.
+    io: Option<S>,
+    pub(crate) connection: Connection,
+    /// Events taken, for [`spends_budget`](Self::spends_budget).
+    taken: u8,
+    /// Events that were decoded while their receiver was busy, so that what the peer asks in
+    /// between is answered.
+    ready: VecDeque<Result<Event, ProtocolError>>,
+    /// What `ready` holds, in bytes.
+    ahead: usize,
+    /// The thread's read buffer is lent.
+    lent: bool,
+    /// The waker of [`Wakers`], the only one that the transport and the timer see.
+    waker: Waker,
+    client: bool,
+    pub(crate) driven: bool,
+    /// The driver is about to drain the outbox: nobody has to wake it for that.
+    pub(crate) driving: bool,
+    /// The last handle is gone.
+    pub(crate) abandoned: bool,
+    end: End,
+    /// Why the connection ended, until it was told.
+    fault: Option<Error>,
+    timeouts: Timeouts,
+    timer: Option<Pin<Box<Sleep>>>,
+    blocked_since: Option<Instant>,
+    midway_since: Option<Instant>,
+    closing_since: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Timeouts {
+    close: Option<Duration>,
+    write: Option<Duration>,
+    message: Option<Duration>,
+}
+
+/// How far the end has come, once the closing handshake is done or has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Not begun.
+    Live,
+    /// Writing is shut down; what still comes is discarded until the peer has done the same, for
+    /// closing a socket with unread input would send a reset, which destroys the very frame that
+    /// says why.
+    Lingering { left: usize, until: Instant },
+    /// The transport is gone.
+    Ended,
+}
+
+/// Messages decoded ahead of a busy receiver, in bytes, each with what it costs to hold it.
+const AHEAD: usize = 64 << 10;
+const HOLD: usize = 64;
+
+/// So many events cost one unit of the runtime's cooperative budget, of which a task has 128.
+const EVENTS: u8 = 64;
+
+/// How much of what still comes is discarded at the end, and for how long.
+const LINGER: usize = 256 << 10;
+const LINGER_TIME: Duration = Duration::from_secs(2);
+
+/// The most slices in one write.
+const SLICES: usize = 64;
+
+impl<S: Io> Shared<S> {
+    pub(crate) fn new(io: S, client: bool, read_ahead: &[u8], options: &Options) -> Arc<Self> {
+        let role = if client {
+            Role::Client(entropy::mask_key)
+        } else {
+            Role::Server
+        };
+        let mut connection = Connection::new(role, options.limits.clone());
+        connection.set_auto_pong(options.auto_pong);
+        if !read_ahead.is_empty() {
+            connection.lend_inbox(Vec::with_capacity(read_ahead.len()));
+            connection.inbox().put_slice(read_ahead);
+        }
+        let wakers = Arc::new(Wakers::default());
+        let link = Link {
+            io: Some(io),
+            connection,
+            taken: 0,
+            ready: VecDeque::new(),
+            ahead: 0,
+            lent: false,
+            waker: Waker::from(wakers.clone()),
+            client,
+            driven: false,
+            driving: false,
+            abandoned: false,
+            end: End::Live,
+            fault: None,
+            timeouts: Timeouts {
+                close: options.close_timeout,
+                write: options.write_timeout,
+                message: options.message_timeout,
+            },
+            timer: None,
+            blocked_since: None,
+            midway_since: None,
+            closing_since: None,
+        };
+        Arc::new(Self {
+            link: Mutex::new(link),
+            wakers,
+        })
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Link<S>> {
+        // A panic of the transport's leaves the connection as it was between two calls.
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: Io> Link<S> {
+    pub(crate) fn io(&self) -> Option<&S> {
+        self.io.as_ref()
+    }
+
+    /// The next event that is here, with the error that ends the connection behind the last.
+    pub(crate) fn next(&mut self) -> Option<Result<Event, ProtocolError>> {
+        if let Some(event) = self.ready.pop_front() {
+            self.ahead -= cost(&event);
+            return Some(event);
+        }
+        self.connection.next_owned().transpose()
+    }
+
+    /// Whether this event is one of those that cost a unit of the runtime's cooperative budget.
+    pub(crate) fn spends_budget(&mut self) -> bool {
+        self.taken = (self.taken + 1) % EVENTS;
+        self.taken == 0
+    }
+
+    /// Decodes what is here although nobody asks for it yet, so that pings and closes are
+    /// answered, up to [`AHEAD`].
+    pub(crate) fn decode_ahead(&mut self) {
+        while !self.is_ahead()
+            && let Some(event) = self.connection.next_owned().transpose()
+        {
+            self.hold(event);
+        }
+    }
+
+    fn hold(&mut self, event: Result<Event, ProtocolError>) {
+        self.ahead += cost(&event);
+        self.ready.push_back(event);
+    }
+
+    /// Whether the receiver is so far behind that reading has to wait for it.
+    pub(crate) fn is_ahead(&self) -> bool {
+        self.ahead >= AHEAD
+    }
+
+    /// Whether an event, or the error behind the last, can be taken without waiting.
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Lends the thread's buffer for outgoing frames.
+    pub(crate) fn lend_outbox(&mut self) {
+        if let Some(buffer) = self.connection.outbox().lend(buffer::write()) {
+            buffer::keep_write(buffer);
+        }
+    }
+
+    /// Gives the thread's buffer for outgoing frames back; what waits in it is copied.
+    pub(crate) fn return_outbox(&mut self) {
+        buffer::keep_write(self.connection.outbox().reclaim());
+    }
+
+    /// Gives the thread's read buffer back; what is unread in it is copied.
+    pub(crate) fn return_inbox(&mut self) {
+        if self.lent {
+            self.lent = false;
+            buffer::keep_read(self.connection.reclaim_inbox());
+        } else if self.connection.unread() == 0 {
+            drop(self.connection.reclaim_inbox());
+        }
+    }
+
+    /// Drains the outbox. An error of the transport ends the connection, but what the peer has
+    /// sent before is still read.
+    pub(crate) fn poll_drain(&mut self) -> Poll<()> {
+        let Some(io) = &mut self.io else {
+            return Poll::Ready(());
+        };
+        let mut cx = Context::from_waker(&self.waker);
+        while self.connection.buffered() > 0 {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let count = self.connection.outbox().slices(&mut slices);
+            match Pin::new(&mut *io).poll_write_vectored(&mut cx, &slices[..count]) {
+                Poll::Ready(Ok(n)) if n > 0 => {
+                    self.connection.sent(n);
+                    self.blocked_since = None;
+                }
+                Poll::Ready(result) => {
+                    let error = result
+                        .err()
+                        .unwrap_or_else(|| io::ErrorKind::WriteZero.into());
+                    self.fault.get_or_insert(Error::Io(error));
+                    self.connection.outbox().clear();
+                    self.blocked_since = None;
+                    return Poll::Ready(());
+                }
+                Poll::Pending => {
+                    self.connection.outbox().block();
+                    self.blocked_since.get_or_insert_with(Instant::now);
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Drains the outbox and everything that the transport itself holds back.
+    pub(crate) fn poll_flush(&mut self) -> Poll<()> {
+        ready!(self.poll_drain());
+        let Some(io) = &mut self.io else {
+            return Poll::Ready(());
+        };
+        let mut cx = Context::from_waker(&self.waker);
+        if let Err(error) = ready!(Pin::new(io).poll_flush(&mut cx)) {
+            self.fault.get_or_insert(Error::Io(error));
+        }
+        Poll::Ready(())
+    }
+
+    /// Reads once into the inbox, through the thread's buffer; true if bytes came.
+    ///
+    /// The end of the transport is the end of the connection.
+    pub(crate) fn poll_fill(&mut self) -> Poll<bool> {
+        let Some(io) = &mut self.io else {
+            return Poll::Ready(false);
+        };
+        let mut cx = Context::from_waker(&self.waker);
+        if !self.lent {
+            self.connection.lend_inbox(buffer::read());
+            self.lent = true;
+        }
+        let mut inbox = self.connection.inbox();
+        let error = match ready!(pin!(io.read_buf(&mut inbox)).poll(&mut cx)) {
+            Ok(0) => io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the peer ended the connection without a close frame",
+            ),
+            Ok(_) => {
+                self.midway_since = None;
+                return Poll::Ready(true);
+            }
+            Err(error) => error,
+        };
+        self.lose(Error::Io(error));
+        Poll::Ready(false)
+    }
+
+    /// Ends the connection without a closing handshake.
+    pub(crate) fn lose(&mut self, error: Error) {
+        if self.connection.state() != State::Closed {
+            self.fault.get_or_insert(error);
+            self.connection.lost();
+        }
+        self.io = None;
+        self.timer = None;
+        self.end = End::Ended;
+    }
+
+    /// How a receiver learns of the end: an error once if it was not clean, and then that it has
+    /// ended.
+    pub(crate) fn verdict(&mut self) -> Result<(), Error> {
+        match self.fault.take() {
+            Some(fault) => Err(fault),
+            None if self.connection.close_info().is_some_and(|info| info.clean) => Ok(()),
+            None => Err(Error::Closed),
+        }
+    }
+
+    /// An error of the transport forbids to send, although it is the receiver that learns why.
+    pub(crate) fn may_send(&self) -> Result<(), Error> {
+        match &self.fault {
+            Some(Error::Io(error)) => Err(Error::Io(error.kind().into())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Remembers why the connection has failed, for the receiver.
+    pub(crate) fn fail(&mut self, error: ProtocolError) {
+        self.fault.get_or_insert(Error::Protocol(error));
+    }
+
+    pub(crate) fn has_fault(&self) -> bool {
+        self.fault.is_some()
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.end == End::Ended
+    }
+
+    /// Brings a connection that is closed or has failed to its end: the last frame leaves, then
+    /// the transport is shut down on both sides. The server shuts down first (RFC 6455 §7.1.1).
+    pub(crate) fn poll_end(&mut self) -> Poll<()> {
+        if self.end == End::Live {
+            ready!(self.poll_flush());
+            let clean = self.connection.close_info().is_some_and(|info| info.clean);
+            if self.client && clean {
+                ready!(self.poll_discard(LINGER));
+            }
+            let mut cx = Context::from_waker(&self.waker);
+            if let Some(io) = &mut self.io {
+                // Nothing can be done about a transport that cannot even be shut down.
+                let _ = ready!(Pin::new(io).poll_shutdown(&mut cx));
+            }
+            self.end = End::Lingering {
+                left: LINGER,
+                until: Instant::now() + LINGER_TIME,
+            };
+        }
+        if let End::Lingering { left, .. } = self.end {
+            ready!(self.poll_discard(left));
+            self.io = None;
+            self.timer = None;
+            self.end = End::Ended;
+        }
+        Poll::Ready(())
+    }
+
+    /// Reads and forgets until the peer has shut down, or has sent as much as this.
+    fn poll_discard(&mut self, mut left: usize) -> Poll<()> {
+        let Some(io) = &mut self.io else {
+            return Poll::Ready(());
+        };
+        let mut cx = Context::from_waker(&self.waker);
+        let mut buffer = buffer::read();
+        let end = loop {
+            buffer.clear();
+            match pin!(io.read_buf(&mut buffer)).poll(&mut cx) {
+                Poll::Ready(Ok(n)) if n > 0 && n < left => left -= n,
+                Poll::Ready(_) => break Poll::Ready(()),
+                Poll::Pending => break Poll::Pending,
+            }
+        };
+        buffer.clear();
+        buffer::keep_read(buffer);
+        if let End::Lingering { left: rest, .. } = &mut self.end {
+            *rest = left;
+        }
+        end
+    }
+
+    /// Sees to the deadlines; ready if one has passed and has changed the connection.
+    ///
+    /// To be called when everything else has to wait: it takes the state as it is for what the
+    /// peer has left undone.
+    pub(crate) fn poll_deadlines(&mut self) -> Poll<()> {
+        loop {
+            let deadline = self.deadline();
+            let timer = match (&mut self.timer, deadline) {
+                (None, None) => return Poll::Pending,
+                (None, Some(deadline)) => self.timer.insert(Box::pin(sleep_until(deadline))),
+                (Some(timer), Some(deadline)) if timer.deadline() > deadline => {
+                    timer.as_mut().reset(deadline);
+                    timer
+                }
+                // A timer that runs out too early is cheaper than one that is set again each time.
+                (Some(timer), _) => timer,
+            };
+            let mut cx = Context::from_waker(&self.waker);
+            ready!(timer.as_mut().poll(&mut cx));
+            self.timer = None;
+            if let Some(deadline) = deadline
+                && Instant::now() >= deadline
+            {
+                self.expire(deadline);
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    /// The next deadline of what the peer owes us.
+    fn deadline(&mut self) -> Option<Instant> {
+        let midway = self.connection.is_midway() && self.end == End::Live;
+        if !midway || self.has_ready() {
+            self.midway_since = None;
+        } else {
+            self.midway_since.get_or_insert_with(Instant::now);
+        }
+        if self.connection.state() != State::Open {
+            self.closing_since.get_or_insert_with(Instant::now);
+        }
+        let lingering = match self.end {
+            End::Lingering { until, .. } => Some(until),
+            _ => None,
+        };
+        [
+            lingering,
+            self.close_deadline(),
+            self.write_deadline(),
+            self.message_deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    fn close_deadline(&self) -> Option<Instant> {
+        Some(self.closing_since? + self.timeouts.close?)
+    }
+
+    fn write_deadline(&self) -> Option<Instant> {
+        Some(self.blocked_since? + self.timeouts.write?)
+    }
+
+    fn message_deadline(&self) -> Option<Instant> {
+        Some(self.midway_since? + self.timeouts.message?)
+    }
+
+    fn expire(&mut self, now: Instant) {
+        let passed = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        if let End::Lingering { .. } = self.end {
+            // The peer had its time to read our last frame.
+            self.lose(Error::Closed);
+        } else if passed(self.close_deadline()) {
+            self.lose(Error::Timeout(Timeout::Close));
+        } else if passed(self.write_deadline()) {
+            self.lose(Error::Timeout(Timeout::Write));
+        } else if passed(self.message_deadline()) {
+            self.midway_since = None;
+            self.connection.fail(ProtocolError::MessageStalled);
+            self.hold(Err(ProtocolError::MessageStalled));
+        }
+    }
+
+    /// Ends at once: what is queued gets one write, then the transport is dropped.
+    pub(crate) fn abort(&mut self) {
+        let _ = self.poll_drain();
+        self.lose(Error::Closed);
+    }
+}
+
+/// What an event costs while it waits.
+fn cost(event: &Result<Event, ProtocolError>) -> usize {
+    HOLD + match event {
+        Ok(Event::Message(message)) => message.len(),
+        _ => 0,
+    }
+}
