@@ -329,7 +329,7 @@ fn a_forbidden_word_is_found_and_a_comment_is_not() {
     }
     for bad in [
         "use tokio::net;",
-        "std::net::IpAddr",
+        "std::net::TcpStream",
         "use std::{net, fmt};",
         "at: Instant,",
     ] {
