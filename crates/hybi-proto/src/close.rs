@@ -232,3 +232,95 @@ impl fmt::Display for Fault {
 }
 
 impl error::Error for Fault {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn an_empty_payload_says_nothing() {
+        assert_eq!(Close::decode(b""), Ok(None));
+    }
+
+    #[test]
+    fn half_a_code_and_more_than_a_control_frame_holds_are_refused() {
+        assert_eq!(Close::decode(&[3]), Err(Fault::Length));
+        let mut payload = vec![b'a'; 126];
+        payload[..2].copy_from_slice(&[3, 232]);
+        assert_eq!(Close::decode(&payload), Err(Fault::Length));
+        assert_eq!(
+            Close::decode(&payload[..125])
+                .unwrap()
+                .unwrap()
+                .reason
+                .len(),
+            123
+        );
+    }
+
+    #[test]
+    fn a_code_that_may_not_be_sent_is_refused_before_the_reason_is_looked_at() {
+        for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535_u16] {
+            let [high, low] = code.to_be_bytes();
+            assert_eq!(Close::decode(&[high, low, 0xff]), Err(Fault::Code(code)));
+        }
+        assert_eq!(Fault::Code(1005).close_code(), CloseCode::PROTOCOL);
+        assert_eq!(Fault::Length.close_code(), CloseCode::PROTOCOL);
+    }
+
+    #[test]
+    fn a_reason_that_is_not_utf8_is_refused_with_1007() {
+        for reason in [&b"\xff"[..], b"\xc3", b"fine \xed\xa0\x80"] {
+            let fault = Close::decode(&[&[3, 232], reason].concat()).unwrap_err();
+            assert_eq!(
+                (fault, fault.close_code()),
+                (Fault::Utf8, CloseCode::INVALID_DATA)
+            );
+        }
+    }
+
+    #[test]
+    fn a_long_reason_is_an_error_and_never_cut() {
+        assert!(Close::new(CloseCode::NORMAL, "a".repeat(123)).is_ok());
+        let long = Close::new(CloseCode::NORMAL, "ü".repeat(62));
+        assert_eq!(long, Err(CloseError::Reason(124)));
+    }
+
+    #[test]
+    fn a_code_that_may_not_be_sent_makes_no_close() {
+        let refused = Close::new(CloseCode::NO_STATUS, "");
+        assert_eq!(refused, Err(CloseError::Code(CloseCode::NO_STATUS)));
+    }
+
+    #[test]
+    fn the_code_goes_first_and_the_high_byte_before_the_low() {
+        let close = Close::new(CloseCode::GOING_AWAY, "bye").unwrap();
+        assert_eq!(close.encode(&mut [0xee; MAX_PAYLOAD]), b"\x03\xe9bye");
+        let silent = Close::new(CloseCode::NORMAL, "").unwrap();
+        assert_eq!(silent.encode(&mut [0xee; MAX_PAYLOAD]), b"\x03\xe8");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded_again(code: u16, reason in "\\PC{0,130}") {
+            if let Ok(close) = Close::new(CloseCode::new(code), reason) {
+                let mut room = [0; MAX_PAYLOAD];
+                prop_assert_eq!(Close::decode(close.encode(&mut room)), Ok(Some(close)));
+            }
+        }
+
+        #[test]
+        fn what_is_decoded_is_encoded_as_it_came(
+            code in prop_oneof![1000..=1014_u16, 2999..=5000_u16],
+            reason in prop_oneof![any::<Vec<u8>>(), "\\PC{0,40}".prop_map(String::into_bytes)],
+        ) {
+            let payload = [&code.to_be_bytes()[..], &reason].concat();
+            if let Ok(Some(close)) = Close::decode(&payload) {
+                let mut room = [0; MAX_PAYLOAD];
+                prop_assert_eq!(close.encode(&mut room), payload);
+            }
+        }
+    }
+}
