@@ -102,7 +102,9 @@ fn is_of_the_protocol(line: &str) -> bool {
 }
 
 fn is_of_the_world(line: &str) -> bool {
-    words(line).any(|word| ["tokio", "net", "Instant", "SystemTime"].contains(&word))
+    // An address is a value; it waits for nobody.
+    let line = line.replace("std::net::Ipv6Addr", "");
+    words(&line).any(|word| ["tokio", "net", "Instant", "SystemTime"].contains(&word))
 }
 
 struct File {
