@@ -17,7 +17,7 @@ fi
 export MIRIFLAGS="${MIRIFLAGS:--Zmiri-disable-isolation -Zmiri-strict-provenance}"
 # A backtrace costs Miri minutes.
 export RUST_BACKTRACE=0
-export PROPTEST_CASES="${PROPTEST_CASES:-8}"
+export PROPTEST_CASES="${PROPTEST_CASES:-4}"
 export PROPTEST_MAX_SHRINK_ITERS="${PROPTEST_MAX_SHRINK_ITERS:-0}"
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/miri"
 exec cargo "+$toolchain" miri test -p hybi-proto --lib -- "$@"

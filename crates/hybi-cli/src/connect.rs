@@ -6,7 +6,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use hybi::{CloseCode, Error, Message, WebSocket};
+use hybi::{CloseCode, Error, HandshakeError, Message, SendError, WebSocket};
 
 use crate::args::Connect;
 use crate::escape::{binary, escape};
@@ -32,7 +32,8 @@ pub(crate) async fn run(args: Connect) -> Status {
         Err(error) => {
             complain("not connected", &error);
             return match error {
-                Error::Url { .. } => Status::Usage,
+                Error::Url(_) => Status::Usage,
+                Error::Handshake(error) if is_usage(&error) => Status::Usage,
                 _ => Status::NotConnected,
             };
         }
@@ -56,11 +57,19 @@ pub(crate) async fn run(args: Connect) -> Status {
     }
 }
 
+/// Whether the request could not even be made from the arguments.
+fn is_usage(error: &HandshakeError) -> bool {
+    matches!(
+        error,
+        HandshakeError::Options(_) | HandshakeError::Header(_)
+    )
+}
+
 /// An end that is no close.
 enum End {
     /// Nobody reads stdout any more.
     Deaf,
-    /// The user asked twice, or the peer did not answer the close in time.
+    /// The user asked twice.
     Impatient,
     Lost(Error),
     /// This machine's fault.
@@ -73,27 +82,34 @@ async fn talk(ws: &mut WebSocket) -> Result<bool, End> {
     let mut lines =
         lines::stdin(MAX_LINE).map_err(|error| End::Local("stdin cannot be read", error))?;
     let mut unsent = false;
+    let mut waiting: Option<String> = None;
     loop {
+        if let Some(line) = waiting.take() {
+            match ws.feed(&line) {
+                Ok(()) => {}
+                Err(Error::Send(SendError::Full)) => waiting = Some(line),
+                // A connection that is gone says so to `recv`, with what came before.
+                Err(error) => {
+                    complain("line not sent", &error);
+                    unsent = true;
+                }
+            }
+        }
+        // `recv` writes while it waits, so that two ends that both talk never wait for each other.
         let line = tokio::select! {
             message = ws.recv() => match message.map_err(End::Lost)? {
                 Some(message) => {
                     print(&message)?;
                     continue;
                 }
-                None => return Ok(unsent),
+                None => return Ok(unsent || waiting.is_some()),
             },
-            line = lines.recv() => line,
-            () = stop.wish() => None,
+            () = tokio::time::sleep(AGAIN), if waiting.is_some() => continue,
+            line = lines.recv(), if waiting.is_none() => line,
+            () = stop.wish() => break,
         };
         match line {
-            Some(Ok(line)) => tokio::select! {
-                // A connection that is gone says so to `recv`, with what came before.
-                sent = ws.send(line) => if let Err(error) = sent {
-                    complain("line not sent", &error);
-                    unsent = true;
-                },
-                () = stop.wish() => break,
-            },
+            Some(Ok(line)) => waiting = Some(line),
             Some(Err(why)) => {
                 say(format_args!("hybi: not sent: {}", escape(&why.to_string())));
                 unsent = true;
@@ -101,24 +117,16 @@ async fn talk(ws: &mut WebSocket) -> Result<bool, End> {
             None => break,
         }
     }
+    unsent |= waiting.is_some();
     tokio::select! {
-        closed = tokio::time::timeout(PATIENCE, close(ws)) => match closed {
-            Ok(closed) => closed.map(|()| unsent),
-            Err(_) => Err(End::Impatient),
-        },
+        closed = close(ws) => closed.map(|()| unsent),
         () = stop.wish() => Err(End::Impatient),
     }
 }
 
 /// Sends the close, and prints what the peer sent before it answers.
 async fn close(ws: &mut WebSocket) -> Result<(), End> {
-    // `close` would wait for the answer and drop the messages before it: it is left as soon as the
-    // close frame is queued, and `recv` writes it and waits in its place.
-    tokio::select! {
-        biased;
-        _ = ws.close(CloseCode::NORMAL, "") => {}
-        () = std::future::ready(()) => {}
-    }
+    ws.start_close(CloseCode::NORMAL, "").map_err(End::Lost)?;
     while let Some(message) = ws.recv().await.map_err(End::Lost)? {
         print(&message)?;
     }
@@ -176,5 +184,5 @@ fn print(message: &Message) -> Result<(), End> {
 /// The longest line that is sent: a peer of this library takes no larger message by default.
 const MAX_LINE: usize = 16 << 20;
 
-/// How long the peer may take to answer a close: the library's default for `close`.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// When a line that found the backlog full is offered again.
+const AGAIN: Duration = Duration::from_millis(5);

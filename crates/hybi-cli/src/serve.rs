@@ -21,10 +21,7 @@ pub(crate) async fn run(args: Serve, program: &str) -> Status {
             return Status::Failed;
         }
     };
-    let bound = Server::builder()
-        .options(options(&args))
-        .bind((args.host.as_str(), args.port))
-        .await;
+    let bound = Server::bind((args.host.as_str(), args.port)).await;
     let server = match bound {
         Ok(server) => server,
         Err(error) => {
@@ -37,9 +34,10 @@ pub(crate) async fn run(args: Serve, program: &str) -> Status {
         Err(error) => complain("the address is not known", &error),
     }
     let serving = server
+        .options(options(&args))
         // Nothing here is worth protecting from other sites, and an echo server is for trying out.
         .origins(Origins::Any)
-        .fallback(|request: Request<()>| plain(&request).map(Into::into))
+        .fallback(|request: Request<()>| plain(&request))
         .serve(|ws, _request| echo(ws));
     tokio::select! {
         ended = serving => match ended {

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use crate::close::CloseError;
 use crate::code::CloseCode;
 
 /// The rule of RFC 6455, or the limit of ours, that the peer broke.
@@ -126,6 +125,35 @@ impl fmt::Display for ProtocolError {
 }
 
 impl std::error::Error for ProtocolError {}
+
+/// Why a close cannot be made: the caller's fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CloseError {
+    /// The code may not stand in a close frame (RFC 6455 §7.4).
+    Code(CloseCode),
+    /// The reason has so many bytes, which is more than 123 (RFC 6455 §5.5).
+    Reason(usize),
+}
+
+impl fmt::Display for CloseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(
+                f,
+                "close code {code} may not be sent: use 1000-1003, 1007-1014 or 3000-4999"
+            ),
+            Self::Reason(len) => {
+                write!(
+                    f,
+                    "close reason of {len} bytes: shorten it to 123 bytes of UTF-8"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for CloseError {}
 
 /// Why a message, a ping, a pong or a close was not queued. Nothing of it was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

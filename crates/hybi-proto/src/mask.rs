@@ -61,7 +61,7 @@ impl Mask {
 
     #[inline]
     fn turn(&mut self, masked: usize) {
-        // In this order of bytes the first one is the lowest, and a bit count wraps at 32.
+        // In this order of bytes the first one is the lowest: to the right is to the front.
         let turned = u32::from_le_bytes(self.0).rotate_right(8 * (masked % 4) as u32);
         self.0 = turned.to_le_bytes();
     }
@@ -70,7 +70,8 @@ impl Mask {
     fn block(self) -> [u8; BLOCK] {
         // §5.3: octet i of the transformed data is the XOR of octet i of the original data with
         // octet at index i modulo 4 of the masking key.
-        std::array::from_fn(|i| self.0[i % 4])
+        let key = u128::from(u32::from_ne_bytes(self.0));
+        (key | key << 32 | key << 64 | key << 96).to_ne_bytes()
     }
 }
 
@@ -93,6 +94,9 @@ mod tests {
 
     /// The longest payload that is tried byte by byte.
     const LONGEST: usize = if cfg!(miri) { 20 } else { 80 };
+
+    /// How far apart the places in memory are that are tried.
+    const OFFSETS: usize = if cfg!(miri) { 3 } else { 1 };
 
     /// What the RFC says, and no more.
     fn naive(data: &[u8], key: [u8; 4], phase: usize) -> Vec<u8> {
@@ -123,7 +127,10 @@ mod tests {
     fn every_length_alignment_and_phase_is_masked_as_the_rfc_says() {
         let data: Vec<u8> = (0..=255).cycle().take(LONGEST + 8).collect();
         for length in 0..=LONGEST {
-            for (offset, phase) in (0..8).flat_map(|offset| (0..4).map(move |p| (offset, p))) {
+            for (offset, phase) in (0..8)
+                .step_by(OFFSETS)
+                .flat_map(|offset| (0..4).map(move |p| (offset, p)))
+            {
                 let source = &data[offset..offset + length];
                 let expected = naive(source, KEY, phase);
 

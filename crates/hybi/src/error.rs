@@ -2,9 +2,8 @@
 
 use std::{fmt, io};
 
-use hybi_proto::close::CloseError;
 use hybi_proto::code::CloseCode;
-use hybi_proto::error::{ProtocolError, SendError};
+use hybi_proto::error::{CloseError, ProtocolError, SendError};
 use hybi_proto::handshake::{OptionsError, RequestError, ResponseError, UrlError};
 
 /// The result of what hybi does.

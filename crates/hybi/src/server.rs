@@ -217,16 +217,17 @@ impl Server {
         loop {
             let (tcp, peer, head) = self.next_client().await;
             let (config, handler) = (self.config.clone(), handler.clone());
+            // What only the handshake needs must not live on in the connection's task.
+            let open = Box::pin(async move {
+                let incoming = greet(&config, tcp, peer).await;
+                drop(head);
+                let (ws, request) = incoming?.accept_request().await.ok()?;
+                Some(drive(ws, |ws| handler(ws, request)))
+            });
             tokio::spawn(async move {
-                // What only the handshake needs does not live on in the connection's future.
-                let open = Box::pin(async move {
-                    let incoming = greet(&config, tcp, peer).await;
-                    drop(head);
-                    incoming?.accept_request().await.ok()
-                });
-                if let Some((ws, request)) = open.await {
+                if let Some(connection) = open.await {
                     // The handler's error has become the close code; whom else would it concern?
-                    let _ = drive(ws, |ws| handler(ws, request)).await;
+                    let _ = connection.await;
                 }
             });
         }

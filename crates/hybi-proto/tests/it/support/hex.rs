@@ -54,7 +54,7 @@ impl From<Event> for Seen<String> {
             Event::Pong(payload) => Self::Pong(hex(&payload)),
             Event::Close(None) => Self::CloseEmpty,
             Event::Close(Some(close)) => {
-                Self::Close(close.code.as_u16(), close.reason.as_str().to_owned())
+                Self::Close(close.code().as_u16(), close.reason().as_str().to_owned())
             }
             other => panic!("an event that no test knows: {other:?}"),
         }
