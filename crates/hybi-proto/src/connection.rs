@@ -186,7 +186,7 @@ impl Connection {
     /// The peer broke a rule. This is said once: the close frame is queued, nothing can be sent
     /// any more, and whatever still comes is ignored.
     #[inline]
-    #[allow(clippy::should_implement_trait)] // an event borrows from here, as no iterator's item can
+    #[allow(clippy::should_implement_trait)] // an iterator cannot lend, nor end and go on
     pub fn next(&mut self) -> Result<Option<EventRef<'_>>, ProtocolError> {
         Ok(self.advance()?.map(|found| self.decoder.view(found)))
     }
@@ -234,6 +234,10 @@ impl Connection {
         }
         if !self.outbox.is_blocked() {
             self.pongs = 0;
+            // The answer to this ping answers those before it.
+            if let Some(rare) = &mut self.rare {
+                rare.ping = None;
+            }
         } else if self.pongs == PONGS {
             // §5.5.3: it MAY elect to send a Pong frame for only the most recently processed Ping.
             self.rare.get_or_insert_default().ping = Some(Bytes::copy_from_slice(payload));
@@ -390,8 +394,11 @@ impl Connection {
     #[inline]
     pub fn sent(&mut self, n: usize) {
         self.outbox.advance(n);
+        if !self.outbox.is_empty() {
+            return;
+        }
+        self.pongs = 0;
         if let Some(rare) = &mut self.rare
-            && self.outbox.is_empty()
             && let Some(ping) = rare.ping.take()
             && !self.close_sent
         {

@@ -189,3 +189,64 @@ impl From<CloseError> for SendError {
         Self::Close(error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::ProtocolError::{self, *};
+
+    /// What follows in the table; a new variant does not compile until it has its place.
+    fn after(error: ProtocolError) -> Option<ProtocolError> {
+        Some(match error {
+            Rsv1 => Rsv2Or3,
+            Rsv2Or3 => Opcode(11),
+            Opcode(_) => LoneContinuation,
+            LoneContinuation => InterruptedMessage,
+            InterruptedMessage => FragmentedControl,
+            FragmentedControl => ControlTooLong,
+            ControlTooLong => CloseTooShort,
+            CloseTooShort => CloseCode(1005),
+            CloseCode(_) => Unmasked,
+            Unmasked => Masked,
+            Masked => LengthNotMinimal,
+            LengthNotMinimal => LengthTopBit,
+            LengthTopBit => InvalidUtf8,
+            InvalidUtf8 => MessageTooBig { limit: 5 },
+            MessageTooBig { .. } => TooManyFragments { limit: 3 },
+            TooManyFragments { .. } => MessageStalled,
+            MessageStalled => return None,
+        })
+    }
+
+    #[test]
+    fn every_fault_has_its_close_code_and_its_name() {
+        let table = [
+            (1002, "WS_ERR_UNEXPECTED_RSV_1"),
+            (1002, "WS_ERR_UNEXPECTED_RSV_2_3"),
+            (1002, "WS_ERR_INVALID_OPCODE"),
+            (1002, "WS_ERR_INVALID_OPCODE"),
+            (1002, "WS_ERR_INVALID_OPCODE"),
+            (1002, "WS_ERR_EXPECTED_FIN"),
+            (1002, "WS_ERR_INVALID_CONTROL_PAYLOAD_LENGTH"),
+            (1002, "WS_ERR_INVALID_CONTROL_PAYLOAD_LENGTH"),
+            (1002, "WS_ERR_INVALID_CLOSE_CODE"),
+            (1002, "WS_ERR_EXPECTED_MASK"),
+            (1002, "WS_ERR_UNEXPECTED_MASK"),
+            (1002, "WS_ERR_NON_MINIMAL_PAYLOAD_LENGTH"),
+            (1002, "WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH"),
+            (1007, "WS_ERR_INVALID_UTF8"),
+            (1009, "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH"),
+            (1008, "WS_ERR_TOO_MANY_BUFFERED_PARTS"),
+            (1008, "WS_ERR_MESSAGE_STALLED"),
+        ];
+        let all: Vec<_> = std::iter::successors(Some(Rsv1), |&error| after(error)).collect();
+        let found: Vec<_> = all
+            .iter()
+            .map(|error| (error.close_code().as_u16(), error.name()))
+            .collect();
+        assert_eq!(found, table);
+        for error in &all {
+            assert!(error.close_code().is_allowed_on_wire());
+            assert!(error.to_string().starts_with("the peer "));
+        }
+    }
+}
