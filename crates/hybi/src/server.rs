@@ -55,7 +55,7 @@ struct Config {
 type Fallback = dyn Fn(Request<()>) -> Response<Bytes> + Send + Sync;
 
 /// The requests that are read at once; more clients wait in the backlog of the listening socket.
-const HEADS: usize = 1024;
+const HEADS: usize = 4096;
 
 /// Connections that the operating system has taken and that wait for us.
 const BACKLOG: u32 = 1024;
