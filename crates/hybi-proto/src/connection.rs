@@ -186,7 +186,7 @@ impl Connection {
     /// The peer broke a rule. This is said once: the close frame is queued, nothing can be sent
     /// any more, and whatever still comes is ignored.
     #[inline]
-    #[allow(clippy::should_implement_trait)] // an event borrows from here, as no iterator's item can
+    #[allow(clippy::should_implement_trait)] // an iterator cannot lend, nor end and go on
     pub fn next(&mut self) -> Result<Option<EventRef<'_>>, ProtocolError> {
         Ok(self.advance()?.map(|found| self.decoder.view(found)))
     }

@@ -12,17 +12,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::error::{Error, HandshakeError, Result, Timeout};
-use crate::io::Io;
+use crate::io::{Io, LINGER, LINGER_TIME};
 
 /// The most of a refusal's body that is kept.
 const BODY: usize = 64 << 10;
 
 /// Room for a head and what comes with it; grows with what arrives.
 const READ: usize = 2 << 10;
-
-/// How much of what still comes is discarded after a refusal, and for how long.
-const LINGER: usize = 256 << 10;
-const LINGER_TIME: Duration = Duration::from_secs(2);
 
 /// Runs the handshake under its deadline.
 pub(crate) async fn within<T>(

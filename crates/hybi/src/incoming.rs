@@ -239,19 +239,14 @@ impl Incoming {
     /// The transport has failed, or the client did not take the answer within
     /// [`Options::handshake_timeout`].
     pub async fn accept(self) -> Result<WebSocket> {
-        Ok(self.accept_request().await?.0)
+        let deadline = self.options.handshake_timeout;
+        Ok(exchange::within(deadline, self.open()).await?.0)
     }
 
-    pub(crate) async fn accept_request(self) -> Result<(WebSocket, Request<()>)> {
-        let Self {
-            handshake,
-            options,
-            place,
-            ..
-        } = self;
-        let accept = handshake.accept(&options);
-        let (ws, request) = exchange::within(options.handshake_timeout, accept).await?;
-        Ok((ws.with_place(place), request))
+    /// As [`accept`](Self::accept), without a deadline, and with the request.
+    pub(crate) async fn open(self) -> Result<(WebSocket, Request<()>)> {
+        let (ws, request) = self.handshake.accept(&self.options).await?;
+        Ok((ws.with_place(self.place), request))
     }
 
     /// Rejects the client with a status, and with what else is chosen; `.await` it.

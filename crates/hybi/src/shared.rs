@@ -20,7 +20,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::buffer;
 use crate::entropy;
 use crate::error::{Error, Timeout};
-use crate::io::Io;
+use crate::io::{Io, LINGER, LINGER_TIME};
 use crate::options::Options;
 use crate::wakers::Wakers;
 
@@ -90,10 +90,6 @@ const HOLD: usize = 64;
 
 /// So many events cost one unit of the runtime's cooperative budget, of which a task has 128.
 const EVENTS: u8 = 64;
-
-/// How much of what still comes is discarded at the end, and for how long.
-const LINGER: usize = 256 << 10;
-const LINGER_TIME: Duration = Duration::from_secs(2);
 
 /// The most slices in one write.
 const SLICES: usize = 64;
