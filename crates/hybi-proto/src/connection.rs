@@ -52,7 +52,7 @@ pub enum Initiator {
 pub struct CloseInfo {
     /// The code of the peer's close frame; [`CloseCode::NO_STATUS`] if it had none,
     /// [`CloseCode::ABNORMAL`] if there was no close frame (RFC 6455 §7.1.5). After a violation
-    /// by the peer, the code that we sent.
+    /// by the peer, the code that answers it.
     pub code: CloseCode,
     /// The reason beside the code.
     pub reason: Text,
