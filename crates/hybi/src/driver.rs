@@ -58,10 +58,14 @@ where
 {
     let shared = ws.shared().clone();
     shared.lock().driven = true;
+    let (handler, outcome) = match catch_unwind(AssertUnwindSafe(|| handler(ws))) {
+        Ok(handler) => (Some(Box::pin(handler)), None),
+        Err(panic) => (None, Some(Outcome::Panicked(panic))),
+    };
     Drive {
-        handler: Some(Box::pin(handler(ws))),
+        handler,
         shared,
-        outcome: None,
+        outcome,
         told: false,
     }
 }
@@ -102,10 +106,11 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Future for Drive<S, Fut> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let this = self.get_mut();
         let mut reads = 0;
+        let mut handed = false;
         loop {
             this.poll_handler(cx);
-            match this.turn(cx, &mut reads) {
-                Turn::Handler => {}
+            match this.turn(cx, &mut reads, handed) {
+                Turn::Handler => handed = true,
                 Turn::Ended if this.handler.is_none() => break,
                 Turn::Wait | Turn::Ended => return Poll::Pending,
             }
@@ -138,37 +143,44 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Drive<S, Fut> {
         self.handler = None;
     }
 
-    /// Writes, reads and ends the connection, as far as it goes without waiting.
-    fn turn(&mut self, cx: &mut Context<'_>, reads: &mut usize) -> Turn {
+    /// Writes, reads and ends the connection, as far as it goes without waiting. The handler was
+    /// `handed` what came in this poll.
+    fn turn(&mut self, cx: &mut Context<'_>, reads: &mut usize, handed: bool) -> Turn {
         let shared = self.shared.clone();
         let mut link = shared.lock();
         link.driving = false;
         shared.wakers.wait(Interest::Drive, cx.waker());
+        let mut room = false;
         let turn = loop {
             self.close_for_handler(&mut link);
             let before = link.connection.buffered();
             let _ = link.poll_flush();
-            let room = link.connection.buffered() < before;
+            let left = link.connection.buffered();
+            room |= left < before;
             if link.connection.state() == State::Closed {
                 let ended = link.poll_end().is_ready();
                 let news = ended || !self.told;
                 self.told = true;
-                if shared.wakers.pass_on(news, news || room, cx.waker()) {
-                    break Turn::Handler;
-                }
+                shared.wakers.pass_on(news, news || room, Waker::noop());
                 if ended {
                     break Turn::Ended;
                 }
             } else {
                 self.look_ahead(&mut link);
-                if link.connection.state() == State::Closed || link.connection.buffered() > before {
+                if handed && link.has_ready() {
+                    // Who waited in this task may be not the handler, but somebody beside it.
+                    cx.waker().wake_by_ref();
+                }
+                if link.connection.state() == State::Closed || link.connection.buffered() > left {
                     continue;
                 }
-                let read = *reads < READS && !link.is_ahead() && link.poll_fill().is_ready();
+                let asked = link.abandoned || shared.wakers.awaits_event();
+                let read = *reads < READS && !link.is_ahead() && link.poll_fill(asked).is_ready();
                 *reads += usize::from(read);
                 if shared.wakers.pass_on(read, room, cx.waker()) {
                     break Turn::Handler;
                 }
+                room = false;
                 if *reads == READS {
                     cx.waker().wake_by_ref();
                     break Turn::Wait;

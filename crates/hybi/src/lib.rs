@@ -19,6 +19,8 @@ mod exchange;
 mod client;
 mod incoming;
 pub mod server;
+#[cfg(feature = "test-util")]
+pub mod test;
 
 pub use client::{Connect, connect};
 pub use driver::{Drive, drive};

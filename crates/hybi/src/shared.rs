@@ -44,8 +44,12 @@ pub(crate) struct Link<S> {
     ready: VecDeque<Result<Event, ProtocolError>>,
     /// What `ready` holds, in bytes.
     ahead: usize,
+    /// Bytes that were read although nobody waited for them, and were not asked for since.
+    unasked: usize,
     /// The thread's read buffer is lent.
     lent: bool,
+    /// The thread's buffer for outgoing frames is lent.
+    lent_outbox: bool,
     /// The waker of [`Wakers`], the only one that the transport and the timer see.
     waker: Waker,
     client: bool,
@@ -60,6 +64,8 @@ pub(crate) struct Link<S> {
     timeouts: Timeouts,
     timer: Option<Pin<Box<Sleep>>>,
     blocked_since: Option<Instant>,
+    /// A read waits for the peer. Where nobody reads, the peer owes us nothing.
+    starved: bool,
     midway_since: Option<Instant>,
     closing_since: Option<Instant>,
 }
@@ -84,7 +90,7 @@ enum End {
     Ended,
 }
 
-/// Messages decoded ahead of a busy receiver, in bytes, each with what it costs to hold it.
+/// What is read ahead of a busy receiver, in bytes; each event also costs what it takes to hold it.
 const AHEAD: usize = 64 << 10;
 const HOLD: usize = 64;
 
@@ -114,7 +120,9 @@ impl<S: Io> Shared<S> {
             taken: 0,
             ready: VecDeque::new(),
             ahead: 0,
+            unasked: 0,
             lent: false,
+            lent_outbox: false,
             waker: Waker::from(wakers.clone()),
             client,
             driven: false,
@@ -129,6 +137,7 @@ impl<S: Io> Shared<S> {
             },
             timer: None,
             blocked_since: None,
+            starved: false,
             midway_since: None,
             closing_since: None,
         };
@@ -153,9 +162,14 @@ impl<S: Io> Link<S> {
     pub(crate) fn next(&mut self) -> Option<Result<Event, ProtocolError>> {
         if let Some(event) = self.ready.pop_front() {
             self.ahead -= cost(&event);
+            self.unasked = self.unasked.saturating_sub(cost(&event) - HOLD);
             return Some(event);
         }
-        self.connection.next_owned().transpose()
+        let event = self.connection.next_owned().transpose();
+        if event.is_none() {
+            self.unasked = 0;
+        }
+        event
     }
 
     /// Whether this event is one of those that cost a unit of the runtime's cooperative budget.
@@ -181,7 +195,7 @@ impl<S: Io> Link<S> {
 
     /// Whether the receiver is so far behind that reading has to wait for it.
     pub(crate) fn is_ahead(&self) -> bool {
-        self.ahead >= AHEAD
+        self.ahead >= AHEAD || self.unasked >= AHEAD
     }
 
     /// Whether an event, or the error behind the last, can be taken without waiting.
@@ -189,16 +203,20 @@ impl<S: Io> Link<S> {
         !self.ready.is_empty()
     }
 
-    /// Lends the thread's buffer for outgoing frames.
+    /// Lends the thread's buffer for outgoing frames, unless some wait in one of our own.
     pub(crate) fn lend_outbox(&mut self) {
-        if let Some(buffer) = self.connection.outbox().lend(buffer::write()) {
-            buffer::keep_write(buffer);
+        match self.connection.outbox().lend(buffer::write()) {
+            Some(buffer) => buffer::keep_write(buffer),
+            None => self.lent_outbox = true,
         }
     }
 
-    /// Gives the thread's buffer for outgoing frames back; what waits in it is copied.
+    /// Gives the thread's buffer for outgoing frames back; what waits in it is copied, once. A
+    /// buffer of our own goes when nothing waits in it.
     pub(crate) fn return_outbox(&mut self) {
-        buffer::keep_write(self.connection.outbox().reclaim());
+        if std::mem::take(&mut self.lent_outbox) || self.connection.buffered() == 0 {
+            buffer::keep_write(self.connection.outbox().reclaim());
+        }
     }
 
     /// Gives the thread's read buffer back; what is unread in it is copied.
@@ -230,9 +248,7 @@ impl<S: Io> Link<S> {
                     let error = result
                         .err()
                         .unwrap_or_else(|| io::ErrorKind::WriteZero.into());
-                    self.fault.get_or_insert(Error::Io(error));
-                    self.connection.outbox().clear();
-                    self.blocked_since = None;
+                    self.break_off(error);
                     return Poll::Ready(());
                 }
                 Poll::Pending => {
@@ -253,15 +269,26 @@ impl<S: Io> Link<S> {
         };
         let mut cx = Context::from_waker(&self.waker);
         if let Err(error) = ready!(Pin::new(io).poll_flush(&mut cx)) {
-            self.fault.get_or_insert(Error::Io(error));
+            self.break_off(error);
         }
         Poll::Ready(())
     }
 
-    /// Reads once into the inbox, through the thread's buffer; true if bytes came.
+    /// Nothing can be written any more. That is no fault if the peer has closed already, and did
+    /// not stay for the answer.
+    fn break_off(&mut self, error: io::Error) {
+        if self.connection.state() != State::Closed {
+            self.fault.get_or_insert(Error::Io(error));
+        }
+        self.connection.outbox().clear();
+        self.blocked_since = None;
+    }
+
+    /// Reads once into the inbox, through the thread's buffer; true if bytes came. What nobody
+    /// has asked for is not read beyond [`AHEAD`].
     ///
     /// The end of the transport is the end of the connection.
-    pub(crate) fn poll_fill(&mut self) -> Poll<bool> {
+    pub(crate) fn poll_fill(&mut self, asked: bool) -> Poll<bool> {
         let Some(io) = &mut self.io else {
             return Poll::Ready(false);
         };
@@ -271,12 +298,21 @@ impl<S: Io> Link<S> {
             self.lent = true;
         }
         let mut inbox = self.connection.inbox();
-        let error = match ready!(pin!(io.read_buf(&mut inbox)).poll(&mut cx)) {
+        if !asked {
+            let room = AHEAD.saturating_sub(self.unasked);
+            inbox.set_limit(inbox.remaining_mut().min(room));
+        }
+        let Poll::Ready(read) = pin!(io.read_buf(&mut inbox)).poll(&mut cx) else {
+            self.starved = true;
+            return Poll::Pending;
+        };
+        let error = match read {
             Ok(0) => io::Error::new(
                 io::ErrorKind::UnexpectedEof,
                 "the peer ended the connection without a close frame",
             ),
-            Ok(_) => {
+            Ok(n) => {
+                self.unasked += if asked { 0 } else { n };
                 self.midway_since = None;
                 return Poll::Ready(true);
             }
@@ -311,6 +347,15 @@ impl<S: Io> Link<S> {
     pub(crate) fn may_send(&self) -> Result<(), Error> {
         match &self.fault {
             Some(Error::Io(error)) => Err(Error::Io(error.kind().into())),
+            _ => Ok(()),
+        }
+    }
+
+    /// As [`may_send`](Self::may_send); nor has everything left if the end was not clean.
+    pub(crate) fn may_flush(&self) -> Result<(), Error> {
+        self.may_send()?;
+        match self.connection.close_info() {
+            Some(info) if !info.clean && self.has_ended() => Err(Error::Closed),
             _ => Ok(()),
         }
     }
@@ -384,6 +429,14 @@ impl<S: Io> Link<S> {
     /// To be called when everything else has to wait: it takes the state as it is for what the
     /// peer has left undone.
     pub(crate) fn poll_deadlines(&mut self) -> Poll<()> {
+        if !std::mem::take(&mut self.starved) || !self.connection.is_midway() {
+            self.midway_since = None;
+        } else {
+            self.midway_since.get_or_insert_with(Instant::now);
+        }
+        if self.connection.state() != State::Open {
+            self.closing_since.get_or_insert_with(Instant::now);
+        }
         loop {
             let deadline = self.deadline();
             let timer = match (&mut self.timer, deadline) {
@@ -409,16 +462,7 @@ impl<S: Io> Link<S> {
     }
 
     /// The next deadline of what the peer owes us.
-    fn deadline(&mut self) -> Option<Instant> {
-        let midway = self.connection.is_midway() && self.end == End::Live;
-        if !midway || self.has_ready() {
-            self.midway_since = None;
-        } else {
-            self.midway_since.get_or_insert_with(Instant::now);
-        }
-        if self.connection.state() != State::Open {
-            self.closing_since.get_or_insert_with(Instant::now);
-        }
+    fn deadline(&self) -> Option<Instant> {
         let lingering = match self.end {
             End::Lingering { until, .. } => Some(until),
             _ => None,
@@ -435,15 +479,15 @@ impl<S: Io> Link<S> {
     }
 
     fn close_deadline(&self) -> Option<Instant> {
-        Some(self.closing_since? + self.timeouts.close?)
+        self.closing_since?.checked_add(self.timeouts.close?)
     }
 
     fn write_deadline(&self) -> Option<Instant> {
-        Some(self.blocked_since? + self.timeouts.write?)
+        self.blocked_since?.checked_add(self.timeouts.write?)
     }
 
     fn message_deadline(&self) -> Option<Instant> {
-        Some(self.midway_since? + self.timeouts.message?)
+        self.midway_since?.checked_add(self.timeouts.message?)
     }
 
     fn expire(&mut self, now: Instant) {

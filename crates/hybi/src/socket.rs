@@ -178,10 +178,11 @@ impl<S: Io> WebSocket<S> {
                 }
             } else {
                 let _ = link.poll_drain();
-                if link.poll_fill().is_ready() {
+                if link.poll_fill(true).is_ready() {
                     continue;
                 }
                 link.return_inbox();
+                link.return_outbox();
                 if link.has_fault() {
                     link.lose(Error::Closed);
                     continue;
@@ -261,9 +262,10 @@ impl<S: Io> WebSocket<S> {
     /// [`SendError::Full`](crate::SendError::Full) while the backlog is full: nothing was queued.
     /// [`Error::Closed`] once the connection is closing.
     pub fn feed(&mut self, message: impl Into<Message>) -> Result<()> {
+        let message = message.into();
         let mut link = self.shared.lock();
         link.may_send()?;
-        Ok(link.connection.send(message.into())?)
+        Ok(link.connection.send(message)?)
     }
 
     /// Waits until all that was queued is handed to the operating system.
@@ -272,15 +274,16 @@ impl<S: Io> WebSocket<S> {
     ///
     /// # Errors
     ///
-    /// An error of the transport, or the deadline for writing.
+    /// An error of the transport; [`Error::Closed`] if the connection has ended without a clean
+    /// close, so that what was queued may not have left.
     pub async fn flush(&mut self) -> Result<()> {
         poll_fn(|cx| {
             let mut link = self.shared.lock();
             loop {
-                link.may_send()?;
+                link.may_flush()?;
                 self.shared.wakers.wait(Interest::Send, cx.waker());
                 if link.driven {
-                    if link.connection.buffered() == 0 || link.has_ended() {
+                    if link.connection.buffered() == 0 {
                         return Poll::Ready(Ok(()));
                     }
                     if !link.driving {
@@ -290,7 +293,7 @@ impl<S: Io> WebSocket<S> {
                 }
                 if link.poll_flush().is_ready() {
                     link.return_outbox();
-                    return Poll::Ready(link.may_send());
+                    return Poll::Ready(link.may_flush());
                 }
                 ready!(link.poll_deadlines());
             }

@@ -61,7 +61,8 @@ impl Wakers {
     }
 
     /// Wakes those who wait for an event or for room, as the driver `by` has brought it; says
-    /// whether one of them is the driver's own task, which need not be woken but polled.
+    /// whether the receiver is in the driver's own task: it is not woken, for it can be polled at
+    /// once.
     pub(crate) fn pass_on(&self, event: bool, room: bool, by: &Waker) -> bool {
         let (recv, send) = {
             let mut slots = self.slots();
@@ -69,15 +70,17 @@ impl Wakers {
             let send = if room { slots.send.take() } else { None };
             (recv, send)
         };
-        let mut own = false;
-        for waker in [recv, send].into_iter().flatten() {
-            if waker.will_wake(by) {
-                own = true;
-            } else {
-                waker.wake();
-            }
+        if let Some(sender) = send {
+            sender.wake();
         }
-        own
+        match recv {
+            Some(receiver) if receiver.will_wake(by) => true,
+            Some(receiver) => {
+                receiver.wake();
+                false
+            }
+            None => false,
+        }
     }
 }
 

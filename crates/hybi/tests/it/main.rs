@@ -1,0 +1,7 @@
+//! One test binary: the face over scripted transports, in memory and on a paused clock, and over
+//! real sockets where it is about sockets.
+
+mod support;
+
+mod deadlines;
+mod driven;
