@@ -1,0 +1,3 @@
+//! The tests of the tokio face, in one binary.
+
+mod hostile;
