@@ -640,3 +640,58 @@ async fn a_close_frame_from_the_server_behind_its_answer_is_answered() {
     let (frame, _) = next_frame(&heard).unwrap().unwrap();
     assert_eq!(frame.seen().unwrap(), Seen::Close(Some(1001)));
 }
+
+#[tokio::test]
+async fn what_cannot_be_sent_is_refused_before_anything_is_sent() {
+    let connect = || hybi::connect("ws://example.com");
+    let mut failures = Failures::default();
+    for (name, connect) in [
+        ("a fragment", hybi::connect("ws://example.com/#x")),
+        ("an unknown scheme", hybi::connect("ftp://example.com/")),
+        ("no scheme", hybi::connect("example.com:80")),
+        ("a Unix socket", hybi::connect("ws+unix:///tmp/socket")),
+        ("an empty host", hybi::connect("ws:///chat")),
+        ("a space", hybi::connect("ws://example.com/a b")),
+        ("a line end", hybi::connect("ws://example.com/a\r\nX: y")),
+        ("NUL", hybi::connect("ws://example.com/\0")),
+        ("a line end in a header", connect().header("X", "a\r\nY: b")),
+        ("a line end in a name", connect().header("X\r\nY", "a")),
+        ("NUL in a header", connect().header("X", "a\0")),
+        (
+            "a header of the handshake",
+            connect().header("Sec-WebSocket-Key", "x"),
+        ),
+        ("an announced body", connect().header("Content-Length", "5")),
+        (
+            "a line end in a subprotocol",
+            connect().protocol("a\r\nX: y"),
+        ),
+        ("a list as a subprotocol", connect().protocol("a, b")),
+        ("a subprotocol twice", connect().protocol("a").protocol("a")),
+        (
+            "a line end in the origin",
+            connect().origin("http://x\r\nX: y"),
+        ),
+        (
+            "a colon in the user's name",
+            connect().basic_auth("a:b", "c"),
+        ),
+    ] {
+        let (ours, mut theirs) = tokio::io::duplex(1024);
+        let result = connect.over(ours).await;
+        let sent = listen(&mut theirs).await.bytes;
+        let fault = match result {
+            Err(Error::Url(_)) => Ok(()),
+            Err(Error::Handshake(error)) => match *error {
+                HandshakeError::Header(_) | HandshakeError::Options(_) => Ok(()),
+                other => Err(format!("{other:?}")),
+            },
+            other => Err(format!("{other:?}")),
+        };
+        failures.row(
+            name,
+            fault.and_then(|()| expect("what was sent", sent, Vec::new())),
+        );
+    }
+    failures.assert_none();
+}

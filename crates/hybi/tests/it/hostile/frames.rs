@@ -182,6 +182,8 @@ fn rows() -> Vec<Row> {
             1009,
         );
     }
+    let whole = frame(FIN | BINARY, vec![7; LIMIT + 1]);
+    violation("a message above the limit, sent whole", &[whole], 1009);
     let half = frame(BINARY, vec![7; LIMIT / 2]);
     violation(
         "two fragments above the limit",

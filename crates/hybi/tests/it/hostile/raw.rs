@@ -111,7 +111,11 @@ pub(super) async fn talk(addr: SocketAddr, sent: &[u8], pace: Pace) -> Result<He
         let tcp = TcpStream::connect(addr).await.map_err(|e| e.to_string())?;
         tcp.set_nodelay(true).map_err(|e| e.to_string())?;
         let (mut read, mut write) = tcp.into_split();
-        let (_, heard) = tokio::join!(send(&mut write, sent, pace), listen(&mut read));
+        let ((), mut heard) = tokio::join!(send(&mut write, sent, pace), listen(&mut read));
+        // Behind the end of what is read a reset shows only to the one who writes.
+        if pace != Pace::Fin && write.write_all(b"x").await.is_err() {
+            heard.end = End::Reset;
+        }
         Ok(heard)
     })
     .await?
