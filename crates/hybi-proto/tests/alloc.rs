@@ -237,6 +237,8 @@ fn a_million_fragments_cost_their_payload_and_no_more() {
         assert!(conn.is_midway());
         assert!(cost.held <= 2 * bound + 16, "{cost:?}");
         assert!(cost.peak <= 4 * bound + 16, "{cost:?}");
+        // It grows by doubling: a million bytes are not copied a million times.
+        assert!(cost.calls <= 20, "{cost:?}");
     }
 }
 
@@ -317,6 +319,23 @@ fn an_idle_connection_holds_no_buffer() {
         // The third message waits for its last byte.
         assert!(cost.held <= 8, "{cost:?}");
         drop(conn);
+    }
+}
+
+#[test]
+fn a_connection_that_has_ended_holds_no_message() {
+    let half = [&header(0x02, 100_000)[..], &[7; 100_000]].concat();
+    for end in [&b"\x83\x80\0\0\0\0"[..], b"\x88\x80\0\0\0\0"] {
+        let mut conn = Connection::new(Role::Server, Limits::default());
+        let ((), cost) = cost(|| {
+            read(&mut conn, &half, drop);
+            read(&mut conn, end, drop);
+            drain(&mut conn);
+            drop(conn.reclaim_inbox());
+            drop(conn.outbox().reclaim());
+        });
+        assert!(cost.peak >= 100_000);
+        assert!(cost.held < 512, "{cost:?}");
     }
 }
 

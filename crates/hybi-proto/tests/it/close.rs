@@ -230,8 +230,12 @@ fn a_transport_that_ends_after_a_fault_leaves_the_fault() {
 fn a_fault_that_only_the_caller_sees_ends_the_connection() {
     for mut ws in both() {
         assert_eq!(ws.frames(["01 01 61"]), NOTHING);
+        assert_eq!(ws.events(["80"]), NOTHING);
         assert!(ws.conn.is_midway());
+        assert_eq!(ws.conn.unread(), 1);
         ws.conn.fail(ProtocolError::MessageStalled);
+        assert_eq!(ws.conn.unread(), 0);
+        assert!(!ws.conn.is_midway());
         assert_eq!(ws.answer(), "88 02 03 f0");
         ws.has_failed(ProtocolError::MessageStalled);
         ws.conn.fail(ProtocolError::Rsv1);

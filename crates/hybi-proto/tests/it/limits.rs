@@ -188,6 +188,20 @@ fn a_message_is_admitted_while_the_backlog_is_not_full() {
 }
 
 #[test]
+fn a_backlog_is_full_at_exactly_its_limit() {
+    for mut ws in both_with(&limits(|limits| limits.backlog = 10)) {
+        // A frame of ten bytes: the header has two, or six with a key.
+        let payload = vec![0; if ws.is_server() { 8 } else { 4 }];
+        ws.conn.send(payload.into()).unwrap();
+        assert_eq!(ws.conn.buffered(), 10);
+        assert!(ws.conn.is_full());
+        assert_eq!(ws.conn.send("".into()), Err(SendError::Full));
+        ws.conn.sent(1);
+        ws.conn.send("".into()).unwrap();
+    }
+}
+
+#[test]
 fn a_linked_payload_counts_against_the_backlog() {
     for mut ws in both_with(&limits(|limits| limits.backlog = LINK)) {
         ws.conn.send(Message::from(vec![0; LINK])).unwrap();
