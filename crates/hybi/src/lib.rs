@@ -30,7 +30,9 @@ pub use hybi_proto::code::CloseCode;
 pub use hybi_proto::connection::{CloseInfo, Initiator, State};
 pub use hybi_proto::error::{CloseError, ProtocolError, SendError};
 pub use hybi_proto::handshake::server::Origins;
-pub use hybi_proto::handshake::{OptionsError, RequestError, ResponseError, UrlError, Version};
+pub use hybi_proto::handshake::{
+    HeadError, OptionsError, RequestError, ResponseError, UrlError, Version,
+};
 pub use hybi_proto::message::{Event, Kind, Message, MessageRef};
 pub use hybi_proto::text::Text;
 pub use incoming::{Accept, Incoming, Reject, accept};

@@ -5,3 +5,4 @@ mod support;
 
 mod deadlines;
 mod driven;
+mod hostile;
