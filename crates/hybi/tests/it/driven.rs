@@ -78,7 +78,7 @@ async fn pings_and_closes_are_answered_while_the_handler_waits_for_something_els
         assert_eq!(seen.len(), 3);
         assert_eq!(seen[0], Event::Ping("one".into()));
         assert_eq!(seen[1], Event::Message("two".into()));
-        assert!(matches!(&seen[2], Event::Close(Some(close)) if close.reason == "three"));
+        assert!(matches!(&seen[2], Event::Close(Some(close)) if *close.reason() == "three"));
         Ok(())
     }));
     peer.send(Frame::ping("one")).await.unwrap();
