@@ -116,8 +116,9 @@ impl Connect {
     /// As awaiting it, but for those of connecting.
     pub async fn over<S: Io>(self, stream: S) -> Result<WebSocket<S>> {
         let target = Target::parse(&self.url)?;
+        let question = self.question(&target)?;
         let deadline = Deadline::after(self.options.handshake_timeout);
-        let answered = deadline.run(self.ask(&target, stream)).await?;
+        let answered = deadline.run(self.ask(question, stream)).await?;
         self.judge(&target, answered, deadline).await
     }
 
@@ -129,17 +130,18 @@ impl Connect {
                 "wss: is not there yet; use ws:, or give a TLS stream to `Connect::over`",
             )));
         }
+        let question = self.question(&target)?;
         let deadline = Deadline::after(self.options.handshake_timeout);
         let answered = deadline.run(async {
             let tcp = TcpStream::connect((target.host(), target.port())).await?;
             tcp.set_nodelay(true)?;
-            self.ask(&target, tcp.into()).await
+            self.ask(question, tcp.into()).await
         });
         self.judge(&target, answered.await?, deadline).await
     }
 
-    /// Sends the request and reads the head of the answer.
-    async fn ask<S: Io>(&self, target: &Target, mut stream: S) -> Result<Answered<S>> {
+    /// The head of the request, made before anything is connected, and its key.
+    fn question(&self, target: &Target) -> Result<(Key, Vec<u8>)> {
         if let Some(fault) = &self.fault {
             return Err(HandshakeError::Header(fault.to_string()).into());
         }
@@ -148,6 +150,11 @@ impl Connect {
         let request = request.map_err(HandshakeError::Options)?;
         let mut head = Vec::new();
         head::write_request(&request, &mut head);
+        Ok((key, head))
+    }
+
+    /// Sends the request and reads the head of the answer.
+    async fn ask<S: Io>(&self, (key, head): (Key, Vec<u8>), mut stream: S) -> Result<Answered<S>> {
         exchange::write(&mut stream, &head).await?;
         let (response, rest) = exchange::read_response(&mut stream, self.options.head).await?;
         Ok(Answered {

@@ -75,7 +75,8 @@ impl<S: Io> Accept<S> {
         match receive(stream, &options, &judge).await? {
             Received::Handshake(incoming) => incoming.accept(&options).await.map(|(ws, _)| ws),
             Received::Plain(stream, _) => {
-                exchange::refuse(stream, &server::upgrade_required()).await?;
+                // That the peer did not stay to hear of it changes nothing.
+                let _ = exchange::refuse(stream, &server::upgrade_required()).await;
                 Err(HandshakeError::Request(hybi_proto::handshake::RequestError::Upgrade).into())
             }
         }

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 /// How much of what still comes is discarded at the end of a connection, and for how long: a
 /// socket closed with unread input would send a reset, which can destroy what was said last.
-pub(crate) const LINGER: usize = 256 << 10;
+pub(crate) const LINGER: usize = 64 << 20;
 pub(crate) const LINGER_TIME: Duration = Duration::from_secs(2);
 
 /// A stream of bytes that can carry a WebSocket.

@@ -15,6 +15,7 @@ use hybi_proto::connection::{Connection, Role, State};
 use hybi_proto::error::ProtocolError;
 use hybi_proto::message::Event;
 use tokio::io::AsyncReadExt;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::buffer;
@@ -36,6 +37,8 @@ pub(crate) struct Shared<S> {
 pub(crate) struct Link<S> {
     /// Gone when the connection has ended.
     io: Option<S>,
+    /// The place among those that a server has, if it has a limit; given back with the transport.
+    pub(crate) place: Option<OwnedSemaphorePermit>,
     pub(crate) connection: Connection,
     /// Events taken, for [`spends_budget`](Self::spends_budget).
     taken: u8,
@@ -116,6 +119,7 @@ impl<S: Io> Shared<S> {
         let wakers = Arc::new(Wakers::default());
         let link = Link {
             io: Some(io),
+            place: None,
             connection,
             taken: 0,
             ready: VecDeque::new(),
@@ -328,7 +332,12 @@ impl<S: Io> Link<S> {
             self.fault.get_or_insert(error);
             self.connection.lost();
         }
+        self.drop_transport();
+    }
+
+    fn drop_transport(&mut self) {
         self.io = None;
+        self.place = None;
         self.timer = None;
         self.end = End::Ended;
     }
@@ -394,9 +403,7 @@ impl<S: Io> Link<S> {
         }
         if let End::Lingering { left, .. } = self.end {
             ready!(self.poll_discard(left));
-            self.io = None;
-            self.timer = None;
-            self.end = End::Ended;
+            self.drop_transport();
         }
         Poll::Ready(())
     }

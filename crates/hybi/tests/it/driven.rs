@@ -225,6 +225,7 @@ async fn a_panic_in_a_handler_closes_with_1011_and_goes_on() {
 async fn a_panic_before_the_handler_has_made_its_future_closes_with_1011_too() {
     fn handler(ws: hybi::WebSocket) -> std::future::Ready<hybi::Result<()>> {
         assert!(ws.protocol().is_some(), "as expected by the test");
+        drop(ws);
         std::future::ready(Ok(()))
     }
     let (peer, ws) = Peer::client();
