@@ -111,6 +111,8 @@ impl Connect {
 
     /// Runs the handshake over a stream that is already connected; the URL's host is only sent.
     ///
+    /// Cancel safe: a dropped call drops the stream with it.
+    ///
     /// # Errors
     ///
     /// As awaiting it, but for those of connecting.

@@ -38,7 +38,14 @@ pub fn accept<S: Io>(stream: S) -> Accept<S> {
     }
 }
 
-/// A server's opening handshake on one stream, made by [`accept`].
+/// A server's opening handshake on one stream, made by [`accept`]; it begins when it is awaited.
+///
+/// Cancel safe: a dropped call drops the stream with it.
+///
+/// # Errors
+///
+/// [`Error::Handshake`] for a request that was refused, [`Error::Io`], and [`Error::Timeout`]
+/// after [`Options::handshake_timeout`].
 #[derive(Debug)]
 #[must_use = "a client is accepted when this is awaited"]
 pub struct Accept<S> {
@@ -235,6 +242,8 @@ impl Incoming {
 
     /// Accepts the client: answers with 101.
     ///
+    /// Cancel safe: a dropped call drops the connection.
+    ///
     /// # Errors
     ///
     /// The transport has failed, or the client did not take the answer within
@@ -268,7 +277,15 @@ impl Incoming {
     pub fn abort(self) {}
 }
 
-/// A rejection, made by [`Incoming::reject`]; it is sent when it is awaited.
+/// A rejection, made by [`Incoming::reject`]; it is sent when it is awaited, and the connection
+/// ends so that it arrives.
+///
+/// Cancel safe: a dropped call drops the connection.
+///
+/// # Errors
+///
+/// [`Error::Io`] if the client did not stay for it, [`Error::Timeout`] after
+/// [`Options::handshake_timeout`].
 #[derive(Debug)]
 #[must_use = "a client is rejected when this is awaited"]
 pub struct Reject {

@@ -79,6 +79,8 @@ impl Builder {
 
     /// Listens on the first of these addresses that is free.
     ///
+    /// Cancel safe: a dropped call has opened nothing.
+    ///
     /// # Errors
     ///
     /// As [`Server::bind`].
@@ -109,6 +111,8 @@ impl Builder {
 
 impl Server {
     /// Listens on an address; port 0 takes any free one, see [`local_addr`](Self::local_addr).
+    ///
+    /// Cancel safe: a dropped call has opened nothing.
     ///
     /// # Errors
     ///
@@ -202,8 +206,9 @@ impl Server {
     /// Serves each client with the handler, in a task of its own, on a driven socket: see
     /// [`drive`](crate::drive()).
     ///
-    /// An error that the handler returns closes the connection with 1011. The future never ends;
-    /// dropping it stops to listen, and the connections go on.
+    /// An error that the handler returns closes the connection with 1011. The future never ends.
+    ///
+    /// Cancel safe: dropping it stops to listen, and the connections go on.
     ///
     /// # Errors
     ///
