@@ -79,14 +79,23 @@ enum Step {
     Eof,
 }
 
+/// What an operation does.
+#[derive(Clone, Copy)]
+enum Kind {
+    Read,
+    Write,
+    Flush,
+    Shutdown,
+}
+
 #[derive(Debug, Default)]
 struct State {
     reads: VecDeque<Step>,
     writes: VecDeque<Step>,
     fault: Option<(usize, Fault)>,
-    /// Every other operation is pending, and the rest are of one byte.
+    /// Every other operation of each kind is pending, and the rest are of one byte.
     trickle: bool,
-    rested: bool,
+    rested: [bool; 4],
     operations: usize,
     log: Vec<Write>,
     shut_down: bool,
@@ -266,35 +275,31 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 
 impl State {
     /// Counts an operation, and says how many bytes it may move if the list does not say less.
-    fn begin(&mut self, reads: bool, cx: &mut Context<'_>) -> Poll<usize> {
+    fn begin(&mut self, kind: Kind, cx: &mut Context<'_>) -> Poll<usize> {
         let n = self.operations;
         self.operations += 1;
         match self.fault {
             Some((at, Fault::Pending)) if at == n => return pend(cx),
             Some((at, Fault::Short)) if at == n => return Poll::Ready(1),
-            Some((at, Fault::Error(kind))) if at == n => {
-                let list = if reads {
-                    &mut self.reads
-                } else {
-                    &mut self.writes
+            Some((at, Fault::Error(error))) if at == n => {
+                let list = match kind {
+                    Kind::Read => &mut self.reads,
+                    _ => &mut self.writes,
                 };
-                list.push_front(Step::Error(kind));
+                list.push_front(Step::Error(error));
             }
             _ => {}
         }
         if !self.trickle {
             return Poll::Ready(usize::MAX);
         }
-        self.rested = !self.rested;
-        if self.rested {
-            pend(cx)
-        } else {
-            Poll::Ready(1)
-        }
+        let rested = &mut self.rested[kind as usize];
+        *rested = !*rested;
+        if *rested { pend(cx) } else { Poll::Ready(1) }
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let most = std::task::ready!(self.begin(true, cx));
+        let most = std::task::ready!(self.begin(Kind::Read, cx));
         match self.reads.front_mut() {
             Some(Step::Bytes(bytes)) => {
                 let n = bytes.len().min(buf.remaining()).min(most);
@@ -323,7 +328,7 @@ impl State {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let mut most = std::task::ready!(self.begin(false, cx));
+        let mut most = std::task::ready!(self.begin(Kind::Write, cx));
         match self.writes.front() {
             Some(Step::Take(n)) => {
                 most = most.min(*n);
@@ -344,8 +349,8 @@ impl State {
         Poll::Ready(Ok(n))
     }
 
-    fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let _ = std::task::ready!(self.begin(false, cx));
+    fn poll_done(&mut self, kind: Kind, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let _ = std::task::ready!(self.begin(kind, cx));
         match self.writes.front() {
             Some(Step::Error(kind)) => Poll::Ready(Err((*kind).into())),
             _ => Poll::Ready(Ok(())),
@@ -390,11 +395,11 @@ impl AsyncWrite for Script {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.state().poll_done(cx)
+        self.state().poll_done(Kind::Flush, cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let done = std::task::ready!(self.state().poll_done(cx));
+        let done = std::task::ready!(self.state().poll_done(Kind::Shutdown, cx));
         self.state().shut_down |= done.is_ok();
         Poll::Ready(done)
     }

@@ -4,6 +4,8 @@
 
 mod support;
 
+mod cancel;
+mod close;
 mod deadlines;
 mod driven;
 mod hostile;
