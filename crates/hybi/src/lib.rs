@@ -10,6 +10,7 @@ mod error;
 mod options;
 mod entropy;
 mod io;
+mod deadlines;
 mod buffer;
 mod wakers;
 mod shared;

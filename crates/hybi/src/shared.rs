@@ -8,7 +8,6 @@ use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
 
 use bytes::BufMut;
 use hybi_proto::connection::{Connection, Role, State};
@@ -16,12 +15,12 @@ use hybi_proto::error::ProtocolError;
 use hybi_proto::message::Event;
 use tokio::io::AsyncReadExt;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::buffer;
+use crate::deadlines::{Deadlines, Owed};
 use crate::entropy;
 use crate::error::{Error, Timeout};
-use crate::io::{Io, LINGER, LINGER_TIME};
+use crate::io::{Io, LINGER};
 use crate::options::Options;
 use crate::wakers::Wakers;
 
@@ -64,20 +63,9 @@ pub(crate) struct Link<S> {
     end: End,
     /// Why the connection ended, until it was told.
     fault: Option<Error>,
-    timeouts: Timeouts,
-    timer: Option<Pin<Box<Sleep>>>,
-    blocked_since: Option<Instant>,
+    deadlines: Deadlines,
     /// A read waits for the peer. Where nobody reads, the peer owes us nothing.
     starved: bool,
-    midway_since: Option<Instant>,
-    closing_since: Option<Instant>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Timeouts {
-    close: Option<Duration>,
-    write: Option<Duration>,
-    message: Option<Duration>,
 }
 
 /// How far the end has come, once the closing handshake is done or has failed.
@@ -88,7 +76,7 @@ enum End {
     /// Writing is shut down; what still comes is discarded until the peer has done the same, for
     /// closing a socket with unread input would send a reset, which destroys the very frame that
     /// says why.
-    Lingering { left: usize, until: Instant },
+    Lingering { left: usize },
     /// The transport is gone.
     Ended,
 }
@@ -134,16 +122,8 @@ impl<S: Io> Shared<S> {
             abandoned: false,
             end: End::Live,
             fault: None,
-            timeouts: Timeouts {
-                close: options.close_timeout,
-                write: options.write_timeout,
-                message: options.message_timeout,
-            },
-            timer: None,
-            blocked_since: None,
+            deadlines: Deadlines::new(options),
             starved: false,
-            midway_since: None,
-            closing_since: None,
         };
         Arc::new(Self {
             link: Mutex::new(link),
@@ -246,7 +226,7 @@ impl<S: Io> Link<S> {
             match Pin::new(&mut *io).poll_write_vectored(&mut cx, &slices[..count]) {
                 Poll::Ready(Ok(n)) if n > 0 => {
                     self.connection.sent(n);
-                    self.blocked_since = None;
+                    self.deadlines.note(Owed::Write, false);
                 }
                 Poll::Ready(result) => {
                     let error = result
@@ -257,7 +237,7 @@ impl<S: Io> Link<S> {
                 }
                 Poll::Pending => {
                     self.connection.outbox().block();
-                    self.blocked_since.get_or_insert_with(Instant::now);
+                    self.deadlines.note(Owed::Write, true);
                     return Poll::Pending;
                 }
             }
@@ -285,7 +265,7 @@ impl<S: Io> Link<S> {
             self.fault.get_or_insert(Error::Io(error));
         }
         self.connection.outbox().clear();
-        self.blocked_since = None;
+        self.deadlines.note(Owed::Write, false);
     }
 
     /// Reads once into the inbox, through the thread's buffer; true if bytes came. What nobody
@@ -317,7 +297,7 @@ impl<S: Io> Link<S> {
             ),
             Ok(n) => {
                 self.unasked += if asked { 0 } else { n };
-                self.midway_since = None;
+                self.deadlines.note(Owed::Message, false);
                 return Poll::Ready(true);
             }
             Err(error) => error,
@@ -338,7 +318,7 @@ impl<S: Io> Link<S> {
     fn drop_transport(&mut self) {
         self.io = None;
         self.place = None;
-        self.timer = None;
+        self.deadlines.clear();
         self.end = End::Ended;
     }
 
@@ -396,12 +376,10 @@ impl<S: Io> Link<S> {
                 // Nothing can be done about a transport that cannot even be shut down.
                 let _ = ready!(Pin::new(io).poll_shutdown(&mut cx));
             }
-            self.end = End::Lingering {
-                left: LINGER,
-                until: Instant::now() + LINGER_TIME,
-            };
+            self.end = End::Lingering { left: LINGER };
+            self.deadlines.note(Owed::End, true);
         }
-        if let End::Lingering { left, .. } = self.end {
+        if let End::Lingering { left } = self.end {
             ready!(self.poll_discard(left));
             self.drop_transport();
         }
@@ -425,7 +403,7 @@ impl<S: Io> Link<S> {
         };
         buffer.clear();
         buffer::keep_read(buffer);
-        if let End::Lingering { left: rest, .. } = &mut self.end {
+        if let End::Lingering { left: rest } = &mut self.end {
             *rest = left;
         }
         end
@@ -436,81 +414,23 @@ impl<S: Io> Link<S> {
     /// To be called when everything else has to wait: it takes the state as it is for what the
     /// peer has left undone.
     pub(crate) fn poll_deadlines(&mut self) -> Poll<()> {
-        if !std::mem::take(&mut self.starved) || !self.connection.is_midway() {
-            self.midway_since = None;
-        } else {
-            self.midway_since.get_or_insert_with(Instant::now);
-        }
-        if self.connection.state() != State::Open {
-            self.closing_since.get_or_insert_with(Instant::now);
-        }
-        loop {
-            let deadline = self.deadline();
-            let timer = match (&mut self.timer, deadline) {
-                (None, None) => return Poll::Pending,
-                (None, Some(deadline)) => self.timer.insert(Box::pin(sleep_until(deadline))),
-                (Some(timer), Some(deadline)) if timer.deadline() > deadline => {
-                    timer.as_mut().reset(deadline);
-                    timer
-                }
-                // A timer that runs out too early is cheaper than one that is set again each time.
-                (Some(timer), _) => timer,
-            };
-            let mut cx = Context::from_waker(&self.waker);
-            ready!(timer.as_mut().poll(&mut cx));
-            self.timer = None;
-            if let Some(deadline) = deadline
-                && Instant::now() >= deadline
-            {
-                self.expire(deadline);
-                return Poll::Ready(());
+        let starved = std::mem::take(&mut self.starved);
+        let midway = starved && self.connection.is_midway();
+        self.deadlines.note(Owed::Message, midway);
+        let closing = self.connection.state() != State::Open;
+        self.deadlines.note(Owed::Close, closing);
+        match ready!(self.deadlines.poll(&self.waker)) {
+            // The peer had its time to read our last frame.
+            Owed::End => self.lose(Error::Closed),
+            Owed::Close => self.lose(Error::Timeout(Timeout::Close)),
+            Owed::Write => self.lose(Error::Timeout(Timeout::Write)),
+            Owed::Message => {
+                self.deadlines.note(Owed::Message, false);
+                self.connection.fail(ProtocolError::MessageStalled);
+                self.hold(Err(ProtocolError::MessageStalled));
             }
         }
-    }
-
-    /// The next deadline of what the peer owes us.
-    fn deadline(&self) -> Option<Instant> {
-        let lingering = match self.end {
-            End::Lingering { until, .. } => Some(until),
-            _ => None,
-        };
-        [
-            lingering,
-            self.close_deadline(),
-            self.write_deadline(),
-            self.message_deadline(),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
-    }
-
-    fn close_deadline(&self) -> Option<Instant> {
-        self.closing_since?.checked_add(self.timeouts.close?)
-    }
-
-    fn write_deadline(&self) -> Option<Instant> {
-        self.blocked_since?.checked_add(self.timeouts.write?)
-    }
-
-    fn message_deadline(&self) -> Option<Instant> {
-        self.midway_since?.checked_add(self.timeouts.message?)
-    }
-
-    fn expire(&mut self, now: Instant) {
-        let passed = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
-        if let End::Lingering { .. } = self.end {
-            // The peer had its time to read our last frame.
-            self.lose(Error::Closed);
-        } else if passed(self.close_deadline()) {
-            self.lose(Error::Timeout(Timeout::Close));
-        } else if passed(self.write_deadline()) {
-            self.lose(Error::Timeout(Timeout::Write));
-        } else if passed(self.message_deadline()) {
-            self.midway_since = None;
-            self.connection.fail(ProtocolError::MessageStalled);
-            self.hold(Err(ProtocolError::MessageStalled));
-        }
+        Poll::Ready(())
     }
 
     /// Ends at once: what is queued gets one write, then the transport is dropped.
