@@ -5,7 +5,8 @@ use std::io::IoSlice;
 
 use arbitrary::Arbitrary;
 use bytes::BufMut;
-use hybi_proto::connection::{CloseInfo, Connection, Role, State};
+use hybi_proto::close::CloseInfo;
+use hybi_proto::connection::{Connection, Role, State};
 use hybi_proto::error::ProtocolError;
 use hybi_proto::limits::Limits;
 use hybi_proto::message::{Event, EventRef};

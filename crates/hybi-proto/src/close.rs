@@ -1,4 +1,4 @@
-//! The payload of a close frame: a code and a reason (RFC 6455 §5.5.1).
+//! The payload of a close frame: a code and a reason (RFC 6455 §5.5.1), and how a connection ended.
 //!
 //! Decodes what a peer sent and encodes what this endpoint says. It knows no frame header and
 //! no mask, and does not remember that a connection is closing: decoder, encoder and connection
@@ -99,6 +99,31 @@ impl Close {
         rest[..reason.len()].copy_from_slice(reason);
         &room[..2 + reason.len()]
     }
+}
+
+/// Who began to close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Initiator {
+    /// This end.
+    Local,
+    /// The peer.
+    Peer,
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CloseInfo {
+    /// The code of the peer's close frame; [`CloseCode::NO_STATUS`] if it had none,
+    /// [`CloseCode::ABNORMAL`] if there was no close frame (RFC 6455 §7.1.5). After a violation
+    /// by the peer, the code that answers it.
+    pub code: CloseCode,
+    /// The reason beside the code.
+    pub reason: Text,
+    /// Who began to close.
+    pub initiator: Initiator,
+    /// Whether both close frames have passed (§7.1.4).
+    pub clean: bool,
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 
 use bytes::{Bytes, buf::Limit};
 
-use crate::close::Close;
+use crate::close::{Close, CloseInfo, Initiator};
 use crate::code::CloseCode;
 use crate::decoder::{Decoder, Found};
 use crate::encoder::{Encoder, MaskSource};
@@ -35,31 +35,6 @@ pub enum State {
     Closing,
     /// Both close frames have passed, or the connection has failed: nothing comes any more.
     Closed,
-}
-
-/// Who began to close.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Initiator {
-    /// This end.
-    Local,
-    /// The peer.
-    Peer,
-}
-
-/// How a connection ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CloseInfo {
-    /// The code of the peer's close frame; [`CloseCode::NO_STATUS`] if it had none,
-    /// [`CloseCode::ABNORMAL`] if there was no close frame (RFC 6455 §7.1.5). After a violation
-    /// by the peer, the code that answers it.
-    pub code: CloseCode,
-    /// The reason beside the code.
-    pub reason: Text,
-    /// Who began to close.
-    pub initiator: Initiator,
-    /// Whether both close frames have passed (§7.1.4).
-    pub clean: bool,
 }
 
 /// One WebSocket connection after its opening handshake, without I/O.

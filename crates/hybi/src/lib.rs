@@ -27,8 +27,9 @@ pub use client::{Connect, connect};
 pub use driver::{Drive, drive};
 pub use error::{Error, HandshakeError, Result, Timeout};
 pub use http::{Request, Response, StatusCode};
+pub use hybi_proto::close::{CloseInfo, Initiator};
 pub use hybi_proto::code::CloseCode;
-pub use hybi_proto::connection::{CloseInfo, Initiator, State};
+pub use hybi_proto::connection::State;
 pub use hybi_proto::error::{CloseError, ProtocolError, SendError};
 pub use hybi_proto::handshake::server::Origins;
 pub use hybi_proto::handshake::{

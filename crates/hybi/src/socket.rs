@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::Uri;
-use hybi_proto::close::Close;
+use hybi_proto::close::{Close, CloseInfo};
 use hybi_proto::code::CloseCode;
-use hybi_proto::connection::{CloseInfo, State};
+use hybi_proto::connection::State;
 use hybi_proto::message::{Event, Message};
 use hybi_proto::text::Text;
 

@@ -1,7 +1,8 @@
 //! The closing handshake (RFC 6455 §5.5.1, §7).
 
+use hybi_proto::close::Initiator;
 use hybi_proto::code::CloseCode;
-use hybi_proto::connection::{Initiator, State};
+use hybi_proto::connection::State;
 use hybi_proto::error::{ProtocolError, SendError};
 use hybi_proto::limits::Limits;
 use hybi_proto::message::MessageRef;

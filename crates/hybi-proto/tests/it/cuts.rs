@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::io::IoSlice;
 
 use bytes::BufMut;
-use hybi_proto::connection::{CloseInfo, Connection, Role, State};
+use hybi_proto::close::CloseInfo;
+use hybi_proto::connection::{Connection, Role, State};
 use hybi_proto::error::ProtocolError;
 use hybi_proto::limits::Limits;
 use hybi_proto::message::{Event, EventRef};

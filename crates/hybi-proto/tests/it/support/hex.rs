@@ -9,7 +9,8 @@ use std::io::IoSlice;
 
 use bytes::BufMut;
 use hybi_proto::close::Close;
-use hybi_proto::connection::{Connection, Initiator, Role, State};
+use hybi_proto::close::Initiator;
+use hybi_proto::connection::{Connection, Role, State};
 use hybi_proto::error::{ProtocolError, SendError};
 use hybi_proto::limits::Limits;
 use hybi_proto::mask::Mask;
