@@ -61,7 +61,7 @@ pub(crate) struct Link<S> {
     /// The last handle is gone.
     pub(crate) abandoned: bool,
     end: End,
-    /// Why the connection ended, until it was told.
+    /// Why the connection ended, until it was told; then [`Error::Closed`].
     fault: Option<Error>,
     deadlines: Deadlines,
     /// A read waits for the peer. Where nobody reads, the peer owes us nothing.
@@ -325,8 +325,8 @@ impl<S: Io> Link<S> {
     /// How a receiver learns of the end: an error once if it was not clean, and then that it has
     /// ended.
     pub(crate) fn verdict(&mut self) -> Result<(), Error> {
-        match self.fault.take() {
-            Some(fault) => Err(fault),
+        match &mut self.fault {
+            Some(fault) => Err(std::mem::replace(fault, Error::Closed)),
             None if self.connection.close_info().is_some_and(|info| info.clean) => Ok(()),
             None => Err(Error::Closed),
         }

@@ -4,8 +4,11 @@
 
 mod support;
 
+mod bulk;
 mod cancel;
 mod close;
 mod deadlines;
 mod driven;
+mod errors;
+mod faults;
 mod hostile;

@@ -1,0 +1,149 @@
+//! Errors: small, by fault, and with something to say.
+
+use std::error::Error as _;
+use std::io;
+
+use hybi::test::Peer;
+use hybi::{
+    CloseCode, CloseError, Error, HandshakeError, OptionsError, ProtocolError, RequestError,
+    ResponseError, SendError, Timeout, UrlError,
+};
+
+fn refused(status: u16) -> Error {
+    let response = http::Response::builder()
+        .status(status)
+        .body(bytes::Bytes::new());
+    Error::from(HandshakeError::Response {
+        error: ResponseError::Upgrade,
+        response: Some(Box::new(response.unwrap())),
+    })
+}
+
+fn all() -> Vec<Error> {
+    vec![
+        Error::Protocol(ProtocolError::InvalidUtf8),
+        Error::Protocol(ProtocolError::MessageStalled),
+        refused(503),
+        HandshakeError::Response {
+            error: ResponseError::Upgrade,
+            response: None,
+        }
+        .into(),
+        HandshakeError::Request(RequestError::Upgrade).into(),
+        HandshakeError::Header("line break".into()).into(),
+        HandshakeError::Options(OptionsError::Protocol("a b".into())).into(),
+        Error::Send(SendError::Full),
+        Error::Send(SendError::ControlTooLong),
+        CloseError::Code(CloseCode::new(999)).into(),
+        CloseError::Reason(124).into(),
+        Error::Url(UrlError::Fragment),
+        io::Error::from(io::ErrorKind::BrokenPipe).into(),
+        Error::Timeout(Timeout::Handshake),
+        Error::Timeout(Timeout::Close),
+        Error::Timeout(Timeout::Write),
+        Error::Closed,
+        Error::other("out of paper"),
+    ]
+}
+
+#[test]
+fn an_error_is_at_most_32_bytes_wide() {
+    assert!(size_of::<Error>() <= 32, "{} bytes", size_of::<Error>());
+    assert!(size_of::<hybi::Result<Option<hybi::Message>>>() <= 48);
+}
+
+#[test]
+fn every_error_says_something_in_words() {
+    for error in all() {
+        let words = error.to_string();
+        assert!(words.len() > 10, "{error:?}: {words}");
+        assert!(!words.contains('{') && !words.contains("Error("), "{words}");
+    }
+}
+
+#[test]
+fn every_error_that_wraps_another_has_it_as_its_source() {
+    for error in all() {
+        let bare = matches!(error, Error::Timeout(_) | Error::Closed);
+        assert_eq!(error.source().is_none(), bare, "{error:?}");
+    }
+    let error = HandshakeError::Header("line break".into());
+    assert!(error.source().is_none());
+}
+
+#[test]
+fn only_a_violation_has_a_close_code() {
+    for error in all() {
+        let code = error.close_code();
+        match error {
+            Error::Protocol(violation) => assert_eq!(code, Some(violation.close_code())),
+            _ => assert_eq!(code, None),
+        }
+    }
+}
+
+#[test]
+fn only_deadlines_are_timeouts() {
+    for error in all() {
+        let expected = matches!(
+            error,
+            Error::Timeout(_) | Error::Protocol(ProtocolError::MessageStalled)
+        );
+        assert_eq!(error.is_timeout(), expected, "{error:?}");
+    }
+}
+
+#[test]
+fn what_may_pass_by_itself_is_retryable() {
+    for (status, expected) in [
+        (302, false),
+        (400, false),
+        (403, false),
+        (404, false),
+        (408, true),
+        (425, true),
+        (426, false),
+        (429, true),
+        (500, true),
+        (502, true),
+        (503, true),
+    ] {
+        assert_eq!(refused(status).is_retryable(), expected, "{status}");
+    }
+    assert!(Error::from(io::Error::from(io::ErrorKind::ConnectionRefused)).is_retryable());
+    assert!(Error::Timeout(Timeout::Handshake).is_retryable());
+    for error in [
+        Error::Protocol(ProtocolError::InvalidUtf8),
+        Error::Send(SendError::Full),
+        Error::Closed,
+        Error::other("no"),
+        Error::Url(UrlError::Fragment),
+    ] {
+        assert!(!error.is_retryable(), "{error:?}");
+    }
+}
+
+#[test]
+fn a_refusal_shows_its_status() {
+    let Error::Handshake(refusal) = refused(503) else {
+        panic!("a refusal is an error of the handshake");
+    };
+    assert_eq!(
+        refusal.status(),
+        Some(http::StatusCode::SERVICE_UNAVAILABLE)
+    );
+    assert!(refusal.response().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_sent_is_the_callers_fault_and_changes_nothing() {
+    let (_peer, mut ws) = Peer::client();
+    for long in [126, 1000] {
+        let payload = vec![0; long];
+        let too_long = SendError::ControlTooLong;
+        assert!(matches!(ws.ping(&payload), Err(Error::Send(e)) if e == too_long));
+        assert!(matches!(ws.pong(&payload), Err(Error::Send(e)) if e == too_long));
+    }
+    assert_eq!(ws.buffered(), 0);
+    ws.ping([0; 125]).unwrap();
+}

@@ -1,0 +1,184 @@
+//! Every operation of the transport in turn fails, is short, or is pending.
+
+use std::io::ErrorKind;
+
+use hybi::test::{Fault, Frame, Log, Script};
+use hybi::{CloseCode, Error, Result, WebSocket, drive};
+
+use crate::support::{ends, masked, numbers, server};
+
+/// Runs a user with each operation in turn hit by each fault. One that is short or pending changes
+/// nothing that is written; one that fails is either told once, or came after the end.
+async fn survives(
+    script: impl Fn() -> Script,
+    user: impl AsyncFn(WebSocket<Script>, Log) -> Result<()>,
+) {
+    let (ws, log) = server(script());
+    ends(user(ws, log.clone())).await.expect("no fault yet");
+    let undisturbed = log.written();
+    assert!(log.is_dropped());
+    for fault in [
+        Fault::Short,
+        Fault::Pending,
+        Fault::Error(ErrorKind::ConnectionReset),
+    ] {
+        for n in 0.. {
+            let (ws, log) = server(script().fault_at(n, fault));
+            let result = ends(user(ws, log.clone())).await;
+            assert!(log.is_dropped(), "{fault:?} at {n}");
+            match (fault, result) {
+                (Fault::Error(kind), Err(Error::Io(error))) => assert_eq!(error.kind(), kind),
+                (_, Err(error)) => panic!("{fault:?} at {n}: {error:?}"),
+                (Fault::Error(_), Ok(())) => assert!(undisturbed.starts_with(&log.written())),
+                (_, Ok(())) => assert_eq!(log.written(), undisturbed, "{fault:?} at {n}"),
+            }
+            if log.operations() <= n {
+                assert!(n > 3, "only {n} operations");
+                break;
+            }
+        }
+    }
+}
+
+/// However the connection has ended, it is told once.
+async fn is_told_once(ws: &mut WebSocket<Script>, result: &Result<()>) {
+    for _ in 0..3 {
+        match (result, ws.recv().await) {
+            (Ok(()), Ok(None)) | (Err(_), Err(Error::Closed)) => {}
+            (first, then) => panic!("{first:?}, then {then:?}"),
+        }
+    }
+}
+
+fn conversation() -> Script {
+    let mut frames = numbers(0..5);
+    frames.push(Frame::ping("p"));
+    frames.push(Frame::binary(vec![1; 10_000]));
+    frames.push(Frame::close(1000, ""));
+    Script::new()
+        .read(masked(&frames[..3]))
+        .read_pending()
+        .read(masked(&frames[3..]))
+        .eof()
+}
+
+/// Echoes, and when sending fails reads on, for it is the receiver that learns why.
+async fn echo_to_the_end(ws: &mut WebSocket<Script>) -> Result<()> {
+    while let Some(message) = ws.recv().await? {
+        let _ = ws.send(message).await;
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_echo_survives_each_fault_of_its_transport() {
+    survives(conversation, async |mut ws, _| {
+        let result = echo_to_the_end(&mut ws).await;
+        is_told_once(&mut ws, &result).await;
+        result
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_driven_echo_survives_each_fault_of_its_transport() {
+    survives(conversation, async |ws, _| {
+        drive(ws, |mut ws| async move {
+            let result = echo_to_the_end(&mut ws).await;
+            is_told_once(&mut ws, &result).await;
+            result
+        })
+        .await
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_driven_echo_in_a_task_of_its_own_survives_each_fault_of_its_transport() {
+    survives(conversation, async |ws, _| {
+        let (give, take) = tokio::sync::oneshot::channel();
+        let driven = drive(ws, |mut ws| async move {
+            tokio::spawn(async move {
+                let result = echo_to_the_end(&mut ws).await;
+                is_told_once(&mut ws, &result).await;
+                let _ = give.send(result);
+            });
+            Ok(())
+        });
+        driven.await?;
+        take.await.expect("the task ends")
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_survives_each_fault_of_its_transport() {
+    let answer = || {
+        Script::new()
+            .read(masked(&[Frame::text("late"), Frame::close(4000, "")]))
+            .read_pending()
+            .eof()
+    };
+    survives(answer, async |mut ws, _| {
+        let result = ws.close(CloseCode::new(4000), "").await;
+        let result = result.map(|info| assert!(info.clean));
+        is_told_once(&mut ws, &result).await;
+        result
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bulk_send_survives_each_fault_of_its_transport() {
+    let slow = || {
+        let mut script = Script::new();
+        for n in 1..30 {
+            script = script.write(n * 100).write_pending();
+        }
+        script
+    };
+    survives(slow, async |mut ws, log| {
+        for n in 0..100 {
+            if ws.send(vec![n; 9000]).await.is_err() {
+                break;
+            }
+        }
+        if ws.flush().await.is_ok() {
+            assert!(log.written().len() > 900_000);
+        }
+        log.read(masked(&[Frame::close(1000, "")]));
+        log.eof();
+        let result = ws.recv().await.map(|none| assert_eq!(none, None));
+        is_told_once(&mut ws, &result).await;
+        result
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_came_before_a_failed_write_is_still_received() {
+    for driven in [false, true] {
+        let script = Script::new()
+            .read(masked(&numbers(0..5)))
+            .read(masked(&numbers(5..10)))
+            .write_error(ErrorKind::BrokenPipe);
+        let (ws, log) = server(script);
+        let user = |mut ws: WebSocket<Script>| async move {
+            let _ = ws.send("nobody takes this").await;
+            for n in 0..10 {
+                assert_eq!(ws.recv().await?, Some(n.to_string().into()));
+            }
+            let error = ws.recv().await.unwrap_err();
+            assert!(matches!(error, Error::Io(error) if error.kind() == ErrorKind::BrokenPipe));
+            assert!(matches!(ws.recv().await, Err(Error::Closed)));
+            Ok(())
+        };
+        let result = if driven {
+            ends(drive(ws, user)).await
+        } else {
+            ends(user(ws)).await
+        };
+        result.unwrap();
+        assert!(log.is_dropped());
+    }
+}
