@@ -147,6 +147,10 @@ impl<S: Io> Link<S> {
         if let Some(event) = self.ready.pop_front() {
             self.ahead -= cost(&event);
             self.unasked = self.unasked.saturating_sub(cost(&event) - HOLD);
+            if self.ready.is_empty() {
+                // What a burst needed is not kept.
+                self.ready = VecDeque::new();
+            }
             return Some(event);
         }
         let event = self.connection.next_owned().transpose();
@@ -445,5 +449,44 @@ fn cost(event: &Result<Event, ProtocolError>) -> usize {
     HOLD + match event {
         Ok(Event::Message(message)) => message.len(),
         _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hybi_proto::message::Message;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_idle_connection_holds_no_buffer() {
+        let (io, mut peer) = duplex(1 << 20);
+        let shared = Shared::new(io, true, &[], &Options::new());
+        let many = [0x82, 3, 1, 2, 3].repeat(1000);
+        peer.write_all(&many).await.unwrap();
+        let mut link = shared.lock();
+        assert!(link.poll_fill(false).is_ready());
+        link.decode_ahead();
+        link.return_inbox();
+        assert!(link.has_ready() && link.connection.unread() > 0);
+        link.lend_outbox();
+        while let Some(event) = link.next() {
+            let Ok(Event::Message(message)) = event else {
+                panic!("{event:?}");
+            };
+            link.connection.send(message).unwrap();
+        }
+        let large = Message::Binary(vec![0; 100_000].into());
+        link.connection.send(large).unwrap();
+        assert!(link.poll_drain().is_ready());
+        link.return_outbox();
+        assert!(link.poll_fill(true).is_pending());
+        link.return_inbox();
+        assert_eq!(link.ready.capacity(), 0);
+        assert_eq!(link.connection.reclaim_inbox().capacity(), 0);
+        assert_eq!(link.connection.outbox().reclaim().capacity(), 0);
+        drop(link);
+        assert!(peer.read_u8().await.is_ok());
     }
 }
