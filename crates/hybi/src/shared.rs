@@ -455,7 +455,7 @@ fn cost(event: &Result<Event, ProtocolError>) -> usize {
 #[cfg(test)]
 mod tests {
     use hybi_proto::message::Message;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::io::{AsyncWriteExt, duplex};
 
     use super::*;
 
@@ -486,7 +486,5 @@ mod tests {
         assert_eq!(link.ready.capacity(), 0);
         assert_eq!(link.connection.reclaim_inbox().capacity(), 0);
         assert_eq!(link.connection.outbox().reclaim().capacity(), 0);
-        drop(link);
-        assert!(peer.read_u8().await.is_ok());
     }
 }
