@@ -10,13 +10,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-names=(test fmt clippy docs features tree package miri autobahn fuzz idle)
+names=(test fmt clippy docs tree package miri autobahn fuzz idle)
 declare -A commands=(
     [test]="cargo test --workspace"
     [fmt]="cargo fmt --all --check"
     [clippy]="cargo clippy --workspace --all-targets --all-features -- -D warnings"
     [docs]="RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace --all-features"
-    [features]="cargo test --workspace --all-features"
     [tree]="bash scripts/tree.sh"
     [package]="cargo package --workspace --allow-dirty --quiet"
     [miri]="bash scripts/miri.sh"

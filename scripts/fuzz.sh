@@ -36,8 +36,12 @@ for target in "${targets[@]}"; do
     corpus=.cache/fuzz/$target
     log=$corpus.log
     mkdir -p "$corpus"
+    seeds=()
+    if [ -d "fuzz/seeds/$target" ]; then
+        seeds=("fuzz/seeds/$target")
+    fi
     # An input that takes ten seconds is as much a fault as one that panics.
-    if cargo +nightly fuzz run "$target" "$corpus" -- \
+    if cargo +nightly fuzz run "$target" "$corpus" "${seeds[@]}" -- \
         -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 >"$log" 2>&1 </dev/null; then
         grep -E '^Done [0-9]+ runs' "$log"
     else

@@ -6,7 +6,7 @@
 
 use bytes::{Bytes, buf::Limit};
 
-use crate::close::Close;
+use crate::close::{Close, CloseInfo, Initiator};
 use crate::code::CloseCode;
 use crate::decoder::{Decoder, Found};
 use crate::encoder::{Encoder, MaskSource};
@@ -35,31 +35,6 @@ pub enum State {
     Closing,
     /// Both close frames have passed, or the connection has failed: nothing comes any more.
     Closed,
-}
-
-/// Who began to close.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Initiator {
-    /// This end.
-    Local,
-    /// The peer.
-    Peer,
-}
-
-/// How a connection ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CloseInfo {
-    /// The code of the peer's close frame; [`CloseCode::NO_STATUS`] if it had none,
-    /// [`CloseCode::ABNORMAL`] if there was no close frame (RFC 6455 §7.1.5). After a violation
-    /// by the peer, the code that we sent.
-    pub code: CloseCode,
-    /// The reason beside the code.
-    pub reason: Text,
-    /// Who began to close.
-    pub initiator: Initiator,
-    /// Whether both close frames have passed (§7.1.4).
-    pub clean: bool,
 }
 
 /// One WebSocket connection after its opening handshake, without I/O.
@@ -186,6 +161,7 @@ impl Connection {
     /// The peer broke a rule. This is said once: the close frame is queued, nothing can be sent
     /// any more, and whatever still comes is ignored.
     #[inline]
+    #[allow(clippy::should_implement_trait)] // an iterator cannot lend, nor end and go on
     pub fn next(&mut self) -> Result<Option<EventRef<'_>>, ProtocolError> {
         Ok(self.advance()?.map(|found| self.decoder.view(found)))
     }
@@ -233,6 +209,10 @@ impl Connection {
         }
         if !self.outbox.is_blocked() {
             self.pongs = 0;
+            // The answer to this ping answers those before it.
+            if let Some(rare) = &mut self.rare {
+                rare.ping = None;
+            }
         } else if self.pongs == PONGS {
             // §5.5.3: it MAY elect to send a Pong frame for only the most recently processed Ping.
             self.rare.get_or_insert_default().ping = Some(Bytes::copy_from_slice(payload));
@@ -251,7 +231,7 @@ impl Connection {
             Initiator::Peer
         };
         let (code, reason) = match close {
-            Some(close) => (close.code, close.reason.clone().into_text()),
+            Some(close) => (close.code(), close.reason().clone()),
             None => (CloseCode::NO_STATUS, Text::default()),
         };
         self.end(CloseInfo {
@@ -389,8 +369,11 @@ impl Connection {
     #[inline]
     pub fn sent(&mut self, n: usize) {
         self.outbox.advance(n);
+        if !self.outbox.is_empty() {
+            return;
+        }
+        self.pongs = 0;
         if let Some(rare) = &mut self.rare
-            && self.outbox.is_empty()
             && let Some(ping) = rare.ping.take()
             && !self.close_sent
         {

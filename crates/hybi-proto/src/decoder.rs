@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use bytes::{BufMut, Bytes, buf::Limit};
 
-use crate::close::{Close, Fault};
+use crate::close::Close;
 use crate::error::ProtocolError;
 use crate::frame::{Header, MAX_CONTROL, Opcode};
 use crate::limits::Limits;
@@ -306,11 +306,7 @@ impl Decoder {
         Ok(match header.opcode {
             Opcode::Ping => Found::Ping(at),
             Opcode::Pong => Found::Pong(at),
-            _ => Found::Close(Close::decode(payload).map_err(|fault| match fault {
-                Fault::Length => ProtocolError::CloseTooShort,
-                Fault::Code(code) => ProtocolError::CloseCode(code),
-                Fault::Utf8 => ProtocolError::InvalidUtf8,
-            })?),
+            _ => Found::Close(Close::decode(payload)?),
         })
     }
 

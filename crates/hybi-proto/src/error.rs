@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use crate::close::CloseError;
 use crate::code::CloseCode;
 
 /// The rule of RFC 6455, or the limit of ours, that the peer broke.
@@ -127,6 +126,35 @@ impl fmt::Display for ProtocolError {
 
 impl std::error::Error for ProtocolError {}
 
+/// Why a close cannot be made: the caller's fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CloseError {
+    /// The code may not stand in a close frame (RFC 6455 §7.4).
+    Code(CloseCode),
+    /// The reason has so many bytes, which is more than 123 (RFC 6455 §5.5).
+    Reason(usize),
+}
+
+impl fmt::Display for CloseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(
+                f,
+                "close code {code} may not be sent: use 1000-1003, 1007-1014 or 3000-4999"
+            ),
+            Self::Reason(len) => {
+                write!(
+                    f,
+                    "close reason of {len} bytes: shorten it to 123 bytes of UTF-8"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for CloseError {}
+
 /// Why a message, a ping, a pong or a close was not queued. Nothing of it was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -159,5 +187,66 @@ impl std::error::Error for SendError {}
 impl From<CloseError> for SendError {
     fn from(error: CloseError) -> Self {
         Self::Close(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ProtocolError::{self, *};
+
+    /// What follows in the table; a new variant does not compile until it has its place.
+    fn after(error: ProtocolError) -> Option<ProtocolError> {
+        Some(match error {
+            Rsv1 => Rsv2Or3,
+            Rsv2Or3 => Opcode(11),
+            Opcode(_) => LoneContinuation,
+            LoneContinuation => InterruptedMessage,
+            InterruptedMessage => FragmentedControl,
+            FragmentedControl => ControlTooLong,
+            ControlTooLong => CloseTooShort,
+            CloseTooShort => CloseCode(1005),
+            CloseCode(_) => Unmasked,
+            Unmasked => Masked,
+            Masked => LengthNotMinimal,
+            LengthNotMinimal => LengthTopBit,
+            LengthTopBit => InvalidUtf8,
+            InvalidUtf8 => MessageTooBig { limit: 5 },
+            MessageTooBig { .. } => TooManyFragments { limit: 3 },
+            TooManyFragments { .. } => MessageStalled,
+            MessageStalled => return None,
+        })
+    }
+
+    #[test]
+    fn every_fault_has_its_close_code_and_its_name() {
+        let table = [
+            (1002, "WS_ERR_UNEXPECTED_RSV_1"),
+            (1002, "WS_ERR_UNEXPECTED_RSV_2_3"),
+            (1002, "WS_ERR_INVALID_OPCODE"),
+            (1002, "WS_ERR_INVALID_OPCODE"),
+            (1002, "WS_ERR_INVALID_OPCODE"),
+            (1002, "WS_ERR_EXPECTED_FIN"),
+            (1002, "WS_ERR_INVALID_CONTROL_PAYLOAD_LENGTH"),
+            (1002, "WS_ERR_INVALID_CONTROL_PAYLOAD_LENGTH"),
+            (1002, "WS_ERR_INVALID_CLOSE_CODE"),
+            (1002, "WS_ERR_EXPECTED_MASK"),
+            (1002, "WS_ERR_UNEXPECTED_MASK"),
+            (1002, "WS_ERR_NON_MINIMAL_PAYLOAD_LENGTH"),
+            (1002, "WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH"),
+            (1007, "WS_ERR_INVALID_UTF8"),
+            (1009, "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH"),
+            (1008, "WS_ERR_TOO_MANY_BUFFERED_PARTS"),
+            (1008, "WS_ERR_MESSAGE_STALLED"),
+        ];
+        let all: Vec<_> = std::iter::successors(Some(Rsv1), |&error| after(error)).collect();
+        let found: Vec<_> = all
+            .iter()
+            .map(|error| (error.close_code().as_u16(), error.name()))
+            .collect();
+        assert_eq!(found, table);
+        for error in &all {
+            assert!(error.close_code().is_allowed_on_wire());
+            assert!(error.to_string().starts_with("the peer "));
+        }
     }
 }

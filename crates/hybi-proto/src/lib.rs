@@ -10,9 +10,9 @@ pub mod code;
 pub mod utf8;
 #[allow(unsafe_code)] // a `Text` is checked once, when it is made
 pub mod text;
+pub mod error;
 pub mod close;
 pub mod mask;
-pub mod error;
 pub mod message;
 pub mod frame;
 pub mod limits;

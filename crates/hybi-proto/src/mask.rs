@@ -37,24 +37,12 @@ impl Mask {
     #[inline]
     pub fn apply(&mut self, data: &mut [u8]) {
         let len = data.len();
-        let (blocks, rest) = data.as_chunks_mut::<32>();
-        let wide = self.repeat::<32>();
+        let key = self.block();
+        let (blocks, rest) = data.as_chunks_mut::<BLOCK>();
         for block in blocks {
-            for (byte, key) in block.iter_mut().zip(wide) {
-                *byte ^= key;
-            }
+            *block = xor(*block, key);
         }
-        let (words, rest) = rest.as_chunks_mut::<8>();
-        let wide = u64::from_ne_bytes(self.repeat());
-        for word in words {
-            *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
-        }
-        let (words, rest) = rest.as_chunks_mut::<4>();
-        let wide = u32::from_ne_bytes(self.0);
-        for word in words {
-            *word = (u32::from_ne_bytes(*word) ^ wide).to_ne_bytes();
-        }
-        for (byte, key) in rest.iter_mut().zip(self.0) {
+        for (byte, key) in rest.iter_mut().zip(key) {
             *byte ^= key;
         }
         self.turn(len);
@@ -64,22 +52,122 @@ impl Mask {
     #[inline]
     pub fn apply_to(&mut self, src: &[u8], dst: &mut Vec<u8>) {
         dst.reserve(src.len());
-        for piece in src.chunks(4096) {
-            let start = dst.len();
-            dst.extend_from_slice(piece);
-            self.apply(&mut dst[start..]);
+        let key = self.block();
+        let (blocks, rest) = src.as_chunks::<BLOCK>();
+        dst.extend(blocks.iter().flat_map(|block| xor(*block, key)));
+        dst.extend(rest.iter().zip(key).map(|(byte, key)| byte ^ key));
+        self.turn(src.len());
+    }
+
+    #[inline]
+    fn turn(&mut self, masked: usize) {
+        // In this order of bytes the first one is the lowest: to the right is to the front.
+        let turned = u32::from_le_bytes(self.0).rotate_right(8 * (masked % 4) as u32);
+        self.0 = turned.to_le_bytes();
+    }
+
+    #[inline]
+    fn block(self) -> [u8; BLOCK] {
+        // §5.3: octet i of the transformed data is the XOR of octet i of the original data with
+        // octet at index i modulo 4 of the masking key.
+        let key = u128::from(u32::from_ne_bytes(self.0));
+        (key | key << 32 | key << 64 | key << 96).to_ne_bytes()
+    }
+}
+
+/// The width of a vector register. Arrays of it are what the compiler turns into vector code; a
+/// wider one makes short payloads slower and long ones no faster.
+const BLOCK: usize = 16;
+
+#[inline]
+fn xor(data: [u8; BLOCK], key: [u8; BLOCK]) -> [u8; BLOCK] {
+    std::array::from_fn(|i| data[i] ^ key[i])
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+
+    /// The longest payload that is tried byte by byte.
+    const LONGEST: usize = if cfg!(miri) { 20 } else { 80 };
+
+    /// How far apart the places in memory are that are tried.
+    const OFFSETS: usize = if cfg!(miri) { 3 } else { 1 };
+
+    /// What the RFC says, and no more.
+    fn naive(data: &[u8], key: [u8; 4], phase: usize) -> Vec<u8> {
+        data.iter()
+            .enumerate()
+            .map(|(i, byte)| byte ^ key[(phase + i) % 4])
+            .collect()
+    }
+
+    fn at_phase(phase: usize) -> Mask {
+        let mut mask = Mask::new(KEY);
+        mask.apply(&mut vec![0; phase]);
+        mask
+    }
+
+    #[test]
+    fn the_key_turns_with_the_bytes_that_were_masked() {
+        let [a, b, c, d] = KEY;
+        for (phase, key) in [KEY, [b, c, d, a], [c, d, a, b], [d, a, b, c], KEY]
+            .into_iter()
+            .enumerate()
+        {
+            assert_eq!(at_phase(phase).to_bytes(), key);
         }
     }
 
-    /// §5.3: octet i of the transformed data is the XOR of octet i of the original data with
-    /// octet at index i modulo 4 of the masking key.
-    #[inline]
-    fn turn(&mut self, masked: usize) {
-        self.0.rotate_left(masked % 4);
+    #[test]
+    fn every_length_alignment_and_phase_is_masked_as_the_rfc_says() {
+        let data: Vec<u8> = (0..=255).cycle().take(LONGEST + 8).collect();
+        for length in 0..=LONGEST {
+            for (offset, phase) in (0..8)
+                .step_by(OFFSETS)
+                .flat_map(|offset| (0..4).map(move |p| (offset, p)))
+            {
+                let source = &data[offset..offset + length];
+                let expected = naive(source, KEY, phase);
+
+                let mut in_place = data.clone();
+                let mut mask = at_phase(phase);
+                mask.apply(&mut in_place[offset..offset + length]);
+                assert_eq!(in_place[offset..offset + length], expected);
+                assert_eq!(in_place[..offset], data[..offset]);
+                assert_eq!(in_place[offset + length..], data[offset + length..]);
+                assert_eq!(mask, at_phase(phase + length));
+
+                let mut copied = data[..offset].to_vec();
+                let mut mask = at_phase(phase);
+                mask.apply_to(source, &mut copied);
+                assert_eq!(copied, [&data[..offset], &expected].concat());
+                assert_eq!(mask, at_phase(phase + length));
+            }
+        }
     }
 
-    #[inline]
-    fn repeat<const N: usize>(self) -> [u8; N] {
-        std::array::from_fn(|i| self.0[i % 4])
+    proptest! {
+        #[test]
+        fn a_payload_cut_anywhere_is_masked_as_if_it_were_whole(
+            key: [u8; 4],
+            pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..6),
+        ) {
+            let whole = naive(&pieces.concat(), key, 0);
+
+            let mut mask = Mask::new(key);
+            let mut in_place = pieces.clone();
+            in_place.iter_mut().for_each(|piece| mask.apply(piece));
+            prop_assert_eq!(&in_place.concat(), &whole);
+
+            let mut mask = Mask::new(key);
+            let mut copied = Vec::new();
+            pieces.iter().for_each(|piece| mask.apply_to(piece, &mut copied));
+            prop_assert_eq!(copied, whole);
+        }
     }
 }

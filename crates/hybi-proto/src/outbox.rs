@@ -157,9 +157,13 @@ impl Outbox {
         None
     }
 
-    /// Takes the buffer away; what still waits in it is copied into one of its size.
+    /// Takes the buffer away; what still waits in it is copied into one of its size. The room
+    /// for links that have left goes, too.
     #[inline]
     pub fn reclaim(&mut self) -> Vec<u8> {
+        if self.links.is_empty() {
+            self.links = VecDeque::new();
+        }
         let rest = self.copied[self.sent..].to_vec();
         for link in &mut self.links {
             link.at -= self.sent;
@@ -257,6 +261,17 @@ mod tests {
         outbox.push(Bytes::from(vec![3; LINK]));
         let mut slices = [IoSlice::new(&[]); 8];
         assert_eq!(outbox.slices(&mut slices), 2);
+    }
+
+    #[test]
+    fn a_drained_outbox_that_gave_its_buffer_back_holds_nothing() {
+        let mut outbox = Outbox::default();
+        for _ in 0..100 {
+            outbox.push(Bytes::from(vec![1; LINK]));
+        }
+        outbox.advance(usize::MAX);
+        outbox.reclaim();
+        assert_eq!((outbox.copied.capacity(), outbox.links.capacity()), (0, 0));
     }
 
     #[test]

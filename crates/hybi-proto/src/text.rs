@@ -223,3 +223,84 @@ impl From<Text> for String {
         text.as_str().to_owned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashSet, panic::catch_unwind};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn clones_slices_and_bytes_share_one_buffer() {
+        let text = Text::from(String::from("a long way"));
+        let start = text.as_ptr();
+        assert_eq!(text.clone().as_ptr(), start);
+        assert_eq!(text.slice(2..6).as_ptr(), start.wrapping_add(2));
+        assert_eq!(text.into_bytes().as_ptr(), start);
+
+        let literal = "never copied";
+        const TEXT: Text = Text::from_static("never copied");
+        assert_eq!(TEXT, literal);
+        assert_eq!(Text::from_static(literal).as_ptr(), literal.as_ptr());
+    }
+
+    #[test]
+    fn a_slice_that_a_string_would_refuse_panics() {
+        let text = Text::from("grün");
+        assert_eq!(text.slice(..2), "gr");
+        assert_eq!(text.slice(2..=3), "ü");
+        assert_eq!(text.slice(..), "grün");
+        assert_eq!(text.slice(5..), "");
+        assert!(catch_unwind(|| text.slice(3..)).is_err());
+        assert!(catch_unwind(|| text.slice(..3)).is_err());
+        assert!(catch_unwind(|| text.slice(6..)).is_err());
+        #[expect(clippy::reversed_empty_ranges)]
+        let backwards = catch_unwind(|| text.slice(2..1));
+        assert!(backwards.is_err());
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_refused() {
+        assert_eq!(
+            Text::try_from(Bytes::from_static(b"\xc3")),
+            Err(InvalidUtf8)
+        );
+        assert_eq!(Text::try_from(vec![b'a', 0xff]), Err(InvalidUtf8));
+        assert_eq!(Text::try_from("grün".as_bytes().to_vec()).unwrap(), "grün");
+    }
+
+    #[test]
+    fn a_text_is_made_of_all_that_is_a_string() {
+        let string = String::from("grün");
+        for text in [
+            Text::from("grün"),
+            Text::from(string.clone()),
+            Text::from(&string),
+            Text::from(string.clone().into_boxed_str()),
+            Text::from(Cow::Borrowed("grün")),
+            Text::from(Cow::<str>::Owned(string.clone())),
+        ] {
+            assert_eq!(text, "grün");
+            assert_eq!(text, *"grün");
+            assert_eq!(text, string);
+            assert_eq!(format!("{text} {text:?} {text:>5}"), "grün \"grün\"  grün");
+            assert_eq!(String::from(text.clone()), string);
+            assert_eq!(Bytes::from(text), string.as_bytes());
+        }
+        assert_eq!(Text::default(), "");
+    }
+
+    proptest! {
+        #[test]
+        fn texts_compare_order_and_hash_as_strings(a: String, b: String) {
+            let (x, y) = (Text::from(&a), Text::from(&b));
+            prop_assert_eq!(x == y, a == b);
+            prop_assert_eq!(x.cmp(&y), a.cmp(&b));
+            let set = HashSet::from([x]);
+            prop_assert!(set.contains(a.as_str()));
+            prop_assert_eq!(set.contains(b.as_str()), a == b);
+        }
+    }
+}

@@ -133,8 +133,30 @@ const FAILED: u8 = u8::MAX;
 /// Most messages are short and ASCII: they need no more than this.
 #[inline]
 fn is_short_ascii(bytes: &[u8]) -> bool {
-    bytes.len() <= 64 && bytes.is_ascii()
+    if bytes.len() > SHORT {
+        return false;
+    }
+    let (blocks, rest) = bytes.as_chunks();
+    // What is left of the blocks is not walked byte by byte: it is read as one block or two words
+    // that overlap what was read before.
+    let last = if let Some(block) = bytes.last_chunk() {
+        u128::from_ne_bytes(*block)
+    } else if let (Some(first), Some(last)) = (rest.first_chunk(), rest.last_chunk()) {
+        u128::from(u64::from_ne_bytes(*first) | u64::from_ne_bytes(*last))
+    } else {
+        u128::from(rest.iter().fold(0, |bits, byte| bits | byte))
+    };
+    let bits = blocks
+        .iter()
+        .fold(last, |bits, block| bits | u128::from_ne_bytes(*block));
+    bits & HIGH_BITS == 0
 }
+
+/// Beyond so many bytes the vector code is faster, even though it is reached by a call.
+const SHORT: usize = 256;
+
+/// The bits that no ASCII byte has.
+const HIGH_BITS: u128 = u128::from_ne_bytes([0x80; 16]);
 
 /// How many bytes at the end belong to a character that goes on behind it: 0 to 3.
 fn cut_character(bytes: &[u8]) -> usize {
@@ -172,4 +194,211 @@ fn width(lead: u8) -> usize {
 
 fn is_continuation(byte: u8) -> bool {
     matches!(byte, 0x80..=0xbf)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What the table of RFC 3629 §4 allows next, a byte at a time.
+    #[derive(Clone, Copy, PartialEq, Debug)]
+    enum Naive {
+        Boundary,
+        /// The next byte is in this range, and then so many continuation bytes follow.
+        Within(u8, u8, u8),
+        Invalid,
+    }
+
+    impl Naive {
+        fn after(self, byte: u8) -> Self {
+            match (self, byte) {
+                (Self::Boundary, 0x00..=0x7f) => Self::Boundary,
+                (Self::Boundary, 0xc2..=0xdf) => Self::Within(0x80, 0xbf, 0),
+                (Self::Boundary, 0xe0) => Self::Within(0xa0, 0xbf, 1),
+                (Self::Boundary, 0xe1..=0xec | 0xee..=0xef) => Self::Within(0x80, 0xbf, 1),
+                (Self::Boundary, 0xed) => Self::Within(0x80, 0x9f, 1),
+                (Self::Boundary, 0xf0) => Self::Within(0x90, 0xbf, 2),
+                (Self::Boundary, 0xf1..=0xf3) => Self::Within(0x80, 0xbf, 2),
+                (Self::Boundary, 0xf4) => Self::Within(0x80, 0x8f, 2),
+                (Self::Within(low, high, more), _) if low <= byte && byte <= high => {
+                    if more == 0 {
+                        Self::Boundary
+                    } else {
+                        Self::Within(0x80, 0xbf, more - 1)
+                    }
+                }
+                _ => Self::Invalid,
+            }
+        }
+
+        fn all(bytes: &[u8]) -> Self {
+            bytes
+                .iter()
+                .fold(Self::Boundary, |state, &byte| state.after(byte))
+        }
+    }
+
+    /// Cuts the bytes at these places and holds every answer against both twins.
+    fn agrees_when_cut(bytes: &[u8], cuts: &[usize]) {
+        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (bytes.len() + 1)).collect();
+        cuts.push(bytes.len());
+        cuts.sort_unstable();
+        let mut check = Utf8::default();
+        let mut start = 0;
+        for end in cuts {
+            let may_go_on = match std::str::from_utf8(&bytes[..end]) {
+                Ok(_) => true,
+                Err(error) => error.error_len().is_none(),
+            };
+            assert_eq!(Naive::all(&bytes[..end]) != Naive::Invalid, may_go_on);
+            assert_eq!(
+                check.push(&bytes[start..end]).is_ok(),
+                may_go_on,
+                "{bytes:x?} to {end}"
+            );
+            start = end;
+        }
+        let valid = Naive::all(bytes) == Naive::Boundary;
+        assert_eq!(check.clone().finish().is_ok(), valid, "{bytes:x?}");
+        assert_eq!(std::str::from_utf8(bytes).is_ok(), valid);
+        assert_eq!(is_utf8(bytes), valid);
+    }
+
+    fn agrees_wherever_cut(bytes: &[u8]) {
+        for cut in 0..=bytes.len() {
+            agrees_when_cut(bytes, &[cut]);
+        }
+        agrees_when_cut(bytes, &(0..bytes.len()).collect::<Vec<_>>());
+    }
+
+    /// The bytes at which some rule begins or ends, and their neighbours.
+    const EDGES: [u8; 28] = [
+        0x00, 0x41, 0x7f, 0x80, 0x81, 0x8f, 0x90, 0x91, 0x9f, 0xa0, 0xa1, 0xbf, 0xc0, 0xc1, 0xc2,
+        0xdf, 0xe0, 0xe1, 0xec, 0xed, 0xee, 0xef, 0xf0, 0xf1, 0xf3, 0xf4, 0xf5, 0xff,
+    ];
+
+    #[test]
+    fn it_fails_at_the_first_byte_that_no_text_can_have_there() {
+        for (good, bad) in [
+            (&b""[..], 0xc0),
+            (b"", 0xc1),
+            (b"", 0x80),
+            (b"", 0xf5),
+            (b"\xe0", 0x9f),
+            (b"\xed", 0xa0),
+            (b"\xf0", 0x8f),
+            (b"\xf4", 0x90),
+            (b"\xf0\x9f\xa6", 0x41),
+        ] {
+            let mut check = Utf8::default();
+            assert_eq!(check.push(good), Ok(()));
+            assert_eq!(check.push(&[bad]), Err(InvalidUtf8), "{good:x?} {bad:x}");
+            assert_eq!(
+                Utf8::default().push(&[good, &[bad]].concat()),
+                Err(InvalidUtf8)
+            );
+        }
+    }
+
+    #[test]
+    fn an_error_stays_until_the_text_is_finished() {
+        let mut check = Utf8::default();
+        assert!(check.push(b"\xff").is_err());
+        assert!(check.push(b"").is_err());
+        assert!(check.push(b"fine").is_err());
+        assert!(check.finish().is_err());
+        assert!(check.push(b"fine").is_ok());
+        assert!(check.finish().is_ok());
+    }
+
+    #[test]
+    fn a_text_that_ends_inside_a_character_is_not_valid() {
+        for cut in [&b"\xc3"[..], b"\xe4\xbd", b"a\xf0\x9f\xa6"] {
+            let mut check = Utf8::default();
+            assert!(check.push(cut).is_ok());
+            assert!(check.finish().is_err());
+            assert!(check.finish().is_ok());
+        }
+    }
+
+    #[test]
+    fn it_carries_four_bytes_of_state() {
+        assert_eq!(size_of::<Utf8>(), 4);
+    }
+
+    #[test]
+    fn every_character_is_accepted_cut_at_each_of_its_bytes() {
+        for character in (0..=0x10_ffff).step_by(if cfg!(miri) { 997 } else { 1 }) {
+            let Some(character) = char::from_u32(character) else {
+                continue;
+            };
+            let mut room = [0; 4];
+            let mut check = Utf8::default();
+            for byte in character.encode_utf8(&mut room).as_bytes().chunks(1) {
+                assert_eq!(check.push(byte), Ok(()));
+            }
+            assert_eq!(check.finish(), Ok(()));
+        }
+    }
+
+    #[test]
+    fn all_short_sequences_of_edge_bytes_are_judged_as_by_both_twins() {
+        let edges = if cfg!(miri) { &EDGES[22..] } else { &EDGES[..] };
+        for &a in edges {
+            for &b in edges {
+                for &c in edges {
+                    agrees_wherever_cut(&[a, b, c]);
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_four_edge_bytes_are_judged_as_by_both_twins(
+            bytes in prop::array::uniform4(prop::sample::select(&EDGES[..])),
+        ) {
+            agrees_wherever_cut(&bytes);
+        }
+
+        #[test]
+        fn any_bytes_cut_anywhere_are_judged_as_by_both_twins(
+            bytes: Vec<u8>,
+            cuts in prop::collection::vec(any::<usize>(), 0..5),
+        ) {
+            agrees_when_cut(&bytes, &cuts);
+        }
+
+        #[test]
+        fn a_text_with_one_damaged_byte_is_judged_as_by_both_twins(
+            text in "(\\PC|[a-z ]{20}){0,40}",
+            place: usize,
+            damage: u8,
+            cuts in prop::collection::vec(any::<usize>(), 0..5),
+        ) {
+            agrees_when_cut(text.as_bytes(), &cuts);
+            let mut bytes = text.into_bytes();
+            let len = bytes.len().max(1);
+            if let Some(byte) = bytes.get_mut(place % len) {
+                *byte ^= damage;
+            }
+            agrees_when_cut(&bytes, &cuts);
+        }
+
+        #[test]
+        fn a_short_text_with_one_damaged_byte_may_be_cut_at_every_place(
+            text in "\\PC{0,12}",
+            place: usize,
+            damage: u8,
+        ) {
+            let mut bytes = text.into_bytes();
+            let len = bytes.len().max(1);
+            if let Some(byte) = bytes.get_mut(place % len) {
+                *byte ^= damage;
+            }
+            agrees_wherever_cut(&bytes);
+        }
+    }
 }

@@ -3,13 +3,13 @@
 use std::future::IntoFuture;
 use std::pin::Pin;
 
-use http::{HeaderName, HeaderValue, StatusCode, Uri};
+use http::{HeaderName, HeaderValue, Response, Uri};
 use hybi_proto::handshake::{Credentials, Key, Target, Version, client, head};
 use tokio::net::TcpStream;
 
 use crate::entropy;
 use crate::error::{Error, HandshakeError, Result};
-use crate::exchange;
+use crate::exchange::{self, Deadline};
 use crate::io::Io;
 use crate::options::Options;
 use crate::socket::{Agreed, Role, WebSocket};
@@ -42,8 +42,9 @@ pub fn connect(url: impl Into<String>) -> Connect {
 /// # Errors
 ///
 /// [`Error::Url`]; [`Error::Handshake`] if the server refused, with its response and up to 64 KiB
-/// of the body; [`Error::Io`]; [`Error::Timeout`] after [`Options::handshake_timeout`], which
-/// bounds all of it, from the look-up of the name to the last byte of the answer.
+/// of the body, as much of it as comes within 2 s; [`Error::Io`]; [`Error::Timeout`] after
+/// [`Options::handshake_timeout`], which bounds all of it, from the look-up of the name to the last
+/// byte of the answer.
 #[derive(Debug)]
 #[must_use = "a client connects when it is awaited"]
 pub struct Connect {
@@ -110,12 +111,17 @@ impl Connect {
 
     /// Runs the handshake over a stream that is already connected; the URL's host is only sent.
     ///
+    /// Cancel safe: a dropped call drops the stream with it.
+    ///
     /// # Errors
     ///
     /// As awaiting it, but for those of connecting.
     pub async fn over<S: Io>(self, stream: S) -> Result<WebSocket<S>> {
         let target = Target::parse(&self.url)?;
-        exchange::within(self.options.handshake_timeout, self.shake(&target, stream)).await
+        let question = self.question(&target)?;
+        let deadline = Deadline::after(self.options.handshake_timeout);
+        let answered = deadline.run(self.ask(question, stream)).await?;
+        self.judge(&target, answered, deadline).await
     }
 
     async fn open(self) -> Result<WebSocket> {
@@ -126,15 +132,18 @@ impl Connect {
                 "wss: is not there yet; use ws:, or give a TLS stream to `Connect::over`",
             )));
         }
-        exchange::within(self.options.handshake_timeout, async {
+        let question = self.question(&target)?;
+        let deadline = Deadline::after(self.options.handshake_timeout);
+        let answered = deadline.run(async {
             let tcp = TcpStream::connect((target.host(), target.port())).await?;
             tcp.set_nodelay(true)?;
-            self.shake(&target, tcp.into()).await
-        })
-        .await
+            self.ask(question, tcp.into()).await
+        });
+        self.judge(&target, answered.await?, deadline).await
     }
 
-    async fn shake<S: Io>(&self, target: &Target, mut stream: S) -> Result<WebSocket<S>> {
+    /// The head of the request, made before anything is connected, and its key.
+    fn question(&self, target: &Target) -> Result<(Key, Vec<u8>)> {
         if let Some(fault) = &self.fault {
             return Err(HandshakeError::Header(fault.to_string()).into());
         }
@@ -143,18 +152,39 @@ impl Connect {
         let request = request.map_err(HandshakeError::Options)?;
         let mut head = Vec::new();
         head::write_request(&request, &mut head);
+        Ok((key, head))
+    }
+
+    /// Sends the request and reads the head of the answer.
+    async fn ask<S: Io>(&self, (key, head): (Key, Vec<u8>), mut stream: S) -> Result<Answered<S>> {
         exchange::write(&mut stream, &head).await?;
         let (response, rest) = exchange::read_response(&mut stream, self.options.head).await?;
+        Ok(Answered {
+            stream,
+            key,
+            response,
+            rest,
+        })
+    }
+
+    /// Opens the WebSocket if the answer holds.
+    async fn judge<S: Io>(
+        &self,
+        target: &Target,
+        answered: Answered<S>,
+        deadline: Deadline,
+    ) -> Result<WebSocket<S>> {
+        let Answered {
+            mut stream,
+            key,
+            response,
+            rest,
+        } = answered;
         let agreed = match client::verify(&key, &self.request, &response) {
             Ok(agreed) => agreed,
-            Err(error) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                let response = Some(Box::new(response.map(|()| bytes::Bytes::new())));
-                return Err(HandshakeError::Response { error, response }.into());
-            }
             Err(error) => {
-                return Err(exchange::refusal(&mut stream, response, rest, error)
-                    .await
-                    .into());
+                let refusal = exchange::refusal(&mut stream, response, rest, error, deadline);
+                return Err(refusal.await.into());
             }
         };
         let agreed = Agreed {
@@ -164,6 +194,15 @@ impl Connect {
         let ws = WebSocket::from_stream(stream, Role::Client, &self.options, &rest);
         Ok(ws.with_agreed(agreed))
     }
+}
+
+/// What a server has answered, head only.
+struct Answered<S> {
+    stream: S,
+    key: Key,
+    response: Response<()>,
+    /// What came behind the head.
+    rest: Vec<u8>,
 }
 
 impl IntoFuture for Connect {

@@ -2,13 +2,12 @@
 
 use std::{fmt, io};
 
-use hybi_proto::close::CloseError;
 use hybi_proto::code::CloseCode;
-use hybi_proto::error::{ProtocolError, SendError};
+use hybi_proto::error::{CloseError, ProtocolError, SendError};
 use hybi_proto::handshake::{OptionsError, RequestError, ResponseError, UrlError};
 
 /// The result of what hybi does.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
+pub type Result<T> = std::result::Result<T, Error>;
 
 /// Why a call failed.
 #[derive(Debug)]

@@ -5,37 +5,56 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, Request, Response};
+use http::{Request, Response};
+use hybi_proto::handshake::body::Body;
 use hybi_proto::handshake::{HeadError, ResponseError, client, head};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::{Error, HandshakeError, Result, Timeout};
-use crate::io::Io;
+use crate::io::{Io, LINGER, LINGER_TIME};
 
-/// The most of a refusal's body that is kept.
+/// The most of a refusal's body that is kept, and how long it is waited for.
 const BODY: usize = 64 << 10;
+const BODY_TIME: Duration = Duration::from_secs(2);
 
 /// Room for a head and what comes with it; grows with what arrives.
 const READ: usize = 2 << 10;
 
-/// How much of what still comes is discarded after a refusal, and for how long.
-const LINGER: usize = 256 << 10;
-const LINGER_TIME: Duration = Duration::from_secs(2);
+/// The end of the time for an opening handshake.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline(Option<Instant>);
 
-/// Runs the handshake under its deadline.
+impl Deadline {
+    /// So much time from now.
+    pub(crate) fn after(time: Option<Duration>) -> Self {
+        Self(time.and_then(|time| Instant::now().checked_add(time)))
+    }
+
+    /// This one, or so much time from now if that is earlier.
+    fn or_after(self, time: Duration) -> Self {
+        let other = Instant::now() + time;
+        Self(Some(self.0.map_or(other, |deadline| deadline.min(other))))
+    }
+
+    /// Runs a part of the handshake until the deadline.
+    pub(crate) async fn run<T>(self, part: impl Future<Output = Result<T>>) -> Result<T> {
+        match self.0 {
+            None => part.await,
+            Some(deadline) => match timeout_at(deadline, part).await {
+                Ok(result) => result,
+                Err(_) => Err(Error::Timeout(Timeout::Handshake)),
+            },
+        }
+    }
+}
+
+/// Runs the whole handshake under its deadline.
 pub(crate) async fn within<T>(
     deadline: Option<Duration>,
     handshake: impl Future<Output = Result<T>>,
 ) -> Result<T> {
-    match deadline {
-        None => handshake.await,
-        Some(deadline) => match timeout(deadline, handshake).await {
-            Ok(result) => result,
-            Err(_) => Err(Error::Timeout(Timeout::Handshake)),
-        },
-    }
+    Deadline::after(deadline).run(handshake).await
 }
 
 /// Reads the head of a request, and gives what came behind it.
@@ -78,36 +97,31 @@ pub(crate) async fn read_response<S: Io>(
     }
 }
 
-/// The error that a refusal is, with as much of its body as comes and is kept.
+/// The error that a refusal is, with as much of its body as is kept and comes in a short time:
+/// why it was refused matters less than that it was.
 pub(crate) async fn refusal<S: Io>(
     io: &mut S,
     response: Response<()>,
-    mut body: Vec<u8>,
+    mut rest: Vec<u8>,
     error: ResponseError,
+    deadline: Deadline,
 ) -> HandshakeError {
-    let length = body_length(response.headers());
-    while body.len() < length {
-        if read_some(io, &mut body).await.is_err() {
-            break;
+    let mut body = Body::new(&response, BODY);
+    let complete = async {
+        body.push(&rest);
+        while !body.is_done() {
+            rest.clear();
+            read_some(io, &mut rest).await?;
+            body.push(&rest);
         }
-    }
-    body.truncate(length);
-    let response = response.map(|()| Bytes::from(body));
+        Ok(())
+    };
+    // Whatever ends it early, what has come is given.
+    let _ = deadline.or_after(BODY_TIME).run(complete).await;
+    let response = response.map(|()| Bytes::from(body.into_bytes()));
     HandshakeError::Response {
         error,
         response: Some(Box::new(response)),
-    }
-}
-
-fn body_length(headers: &HeaderMap) -> usize {
-    let length = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse().ok());
-    match length {
-        Some(length) if !headers.contains_key(TRANSFER_ENCODING) => BODY.min(length),
-        // RFC 9112 §6.3: otherwise the length is determined by the number of octets received
-        // prior to the server closing the connection.
-        _ => BODY,
     }
 }
 

@@ -38,7 +38,14 @@ pub fn accept<S: Io>(stream: S) -> Accept<S> {
     }
 }
 
-/// A server's opening handshake on one stream, made by [`accept`].
+/// A server's opening handshake on one stream, made by [`accept`]; it begins when it is awaited.
+///
+/// Cancel safe: a dropped call drops the stream with it.
+///
+/// # Errors
+///
+/// [`Error::Handshake`] for a request that was refused, [`Error::Io`], and [`Error::Timeout`]
+/// after [`Options::handshake_timeout`].
 #[derive(Debug)]
 #[must_use = "a client is accepted when this is awaited"]
 pub struct Accept<S> {
@@ -75,7 +82,8 @@ impl<S: Io> Accept<S> {
         match receive(stream, &options, &judge).await? {
             Received::Handshake(incoming) => incoming.accept(&options).await.map(|(ws, _)| ws),
             Received::Plain(stream, _) => {
-                exchange::refuse(stream, &server::upgrade_required()).await?;
+                // That the peer did not stay to hear of it changes nothing.
+                let _ = exchange::refuse(stream, &server::upgrade_required()).await;
                 Err(HandshakeError::Request(hybi_proto::handshake::RequestError::Upgrade).into())
             }
         }
@@ -234,24 +242,21 @@ impl Incoming {
 
     /// Accepts the client: answers with 101.
     ///
+    /// Cancel safe: a dropped call drops the connection.
+    ///
     /// # Errors
     ///
     /// The transport has failed, or the client did not take the answer within
     /// [`Options::handshake_timeout`].
     pub async fn accept(self) -> Result<WebSocket> {
-        Ok(self.accept_request().await?.0)
+        let deadline = self.options.handshake_timeout;
+        Ok(exchange::within(deadline, self.open()).await?.0)
     }
 
-    pub(crate) async fn accept_request(self) -> Result<(WebSocket, Request<()>)> {
-        let Self {
-            handshake,
-            options,
-            place,
-            ..
-        } = self;
-        let accept = handshake.accept(&options);
-        let (ws, request) = exchange::within(options.handshake_timeout, accept).await?;
-        Ok((ws.with_place(place), request))
+    /// As [`accept`](Self::accept), without a deadline, and with the request.
+    pub(crate) async fn open(self) -> Result<(WebSocket, Request<()>)> {
+        let (ws, request) = self.handshake.accept(&self.options).await?;
+        Ok((ws.with_place(self.place), request))
     }
 
     /// Rejects the client with a status, and with what else is chosen; `.await` it.
@@ -272,7 +277,15 @@ impl Incoming {
     pub fn abort(self) {}
 }
 
-/// A rejection, made by [`Incoming::reject`]; it is sent when it is awaited.
+/// A rejection, made by [`Incoming::reject`]; it is sent when it is awaited, and the connection
+/// ends so that it arrives.
+///
+/// Cancel safe: a dropped call drops the connection.
+///
+/// # Errors
+///
+/// [`Error::Io`] if the client did not stay for it, [`Error::Timeout`] after
+/// [`Options::handshake_timeout`].
 #[derive(Debug)]
 #[must_use = "a client is rejected when this is awaited"]
 pub struct Reject {

@@ -4,9 +4,15 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
+
+/// How much of what still comes is discarded at the end of a connection, and for how long: a
+/// socket closed with unread input would send a reset, which can destroy what was said last.
+pub(crate) const LINGER: usize = 64 << 20;
+pub(crate) const LINGER_TIME: Duration = Duration::from_secs(2);
 
 /// A stream of bytes that can carry a WebSocket.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {}

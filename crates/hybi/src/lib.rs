@@ -10,6 +10,7 @@ mod error;
 mod options;
 mod entropy;
 mod io;
+mod deadlines;
 mod buffer;
 mod wakers;
 mod shared;
@@ -25,12 +26,15 @@ pub mod test;
 pub use client::{Connect, connect};
 pub use driver::{Drive, drive};
 pub use error::{Error, HandshakeError, Result, Timeout};
-pub use hybi_proto::close::CloseError;
+pub use http::{Request, Response, StatusCode};
+pub use hybi_proto::close::{CloseInfo, Initiator};
 pub use hybi_proto::code::CloseCode;
-pub use hybi_proto::connection::{CloseInfo, Initiator, State};
-pub use hybi_proto::error::{ProtocolError, SendError};
+pub use hybi_proto::connection::State;
+pub use hybi_proto::error::{CloseError, ProtocolError, SendError};
 pub use hybi_proto::handshake::server::Origins;
-pub use hybi_proto::handshake::{OptionsError, RequestError, ResponseError, UrlError, Version};
+pub use hybi_proto::handshake::{
+    HeadError, OptionsError, RequestError, ResponseError, UrlError, Version,
+};
 pub use hybi_proto::message::{Event, Kind, Message, MessageRef};
 pub use hybi_proto::text::Text;
 pub use incoming::{Accept, Incoming, Reject, accept};
@@ -38,3 +42,8 @@ pub use io::{Io, Stream};
 pub use options::Options;
 pub use server::Server;
 pub use socket::{Role, WebSocket};
+
+/// The examples of the README are tested with those of the docs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -55,7 +55,7 @@ struct Config {
 type Fallback = dyn Fn(Request<()>) -> Response<Bytes> + Send + Sync;
 
 /// The requests that are read at once; more clients wait in the backlog of the listening socket.
-const HEADS: usize = 1024;
+const HEADS: usize = 4096;
 
 /// Connections that the operating system has taken and that wait for us.
 const BACKLOG: u32 = 1024;
@@ -78,6 +78,8 @@ impl Builder {
     }
 
     /// Listens on the first of these addresses that is free.
+    ///
+    /// Cancel safe: a dropped call has opened nothing.
     ///
     /// # Errors
     ///
@@ -109,6 +111,8 @@ impl Builder {
 
 impl Server {
     /// Listens on an address; port 0 takes any free one, see [`local_addr`](Self::local_addr).
+    ///
+    /// Cancel safe: a dropped call has opened nothing.
     ///
     /// # Errors
     ///
@@ -202,8 +206,9 @@ impl Server {
     /// Serves each client with the handler, in a task of its own, on a driven socket: see
     /// [`drive`](crate::drive()).
     ///
-    /// An error that the handler returns closes the connection with 1011. The future never ends;
-    /// dropping it stops to listen, and the connections go on.
+    /// An error that the handler returns closes the connection with 1011. The future never ends.
+    ///
+    /// Cancel safe: dropping it stops to listen, and the connections go on.
     ///
     /// # Errors
     ///
@@ -217,16 +222,20 @@ impl Server {
         loop {
             let (tcp, peer, head) = self.next_client().await;
             let (config, handler) = (self.config.clone(), handler.clone());
+            // What only the handshake needs must not live on in the connection's task.
+            let open = Box::pin(async move {
+                let _head = head;
+                let open = async { greet(&config, tcp, peer).await?.open().await };
+                let (ws, request) = exchange::within(config.options.handshake_timeout, open)
+                    .await
+                    // What goes wrong here was answered where it could be, and concerns one client.
+                    .ok()?;
+                Some(drive(ws, |ws| handler(ws, request)))
+            });
             tokio::spawn(async move {
-                // What only the handshake needs does not live on in the connection's future.
-                let open = Box::pin(async move {
-                    let incoming = greet(&config, tcp, peer).await;
-                    drop(head);
-                    incoming?.accept_request().await.ok()
-                });
-                if let Some((ws, request)) = open.await {
+                if let Some(connection) = open.await {
                     // The handler's error has become the close code; whom else would it concern?
-                    let _ = drive(ws, |ws| handler(ws, request)).await;
+                    let _ = connection.await;
                 }
             });
         }
@@ -245,7 +254,8 @@ impl Server {
                     let config = self.config.clone();
                     self.heads.spawn(async move {
                         let _head = head;
-                        greet(&config, tcp, peer).await
+                        let greet = greet(&config, tcp, peer);
+                        exchange::within(config.options.handshake_timeout, greet).await.ok()
                     });
                 }
                 Some(incoming) = self.heads.join_next() => {
@@ -295,44 +305,39 @@ fn concerns_one_client(error: &io::Error) -> bool {
     )
 }
 
-/// Reads and judges the request of a fresh connection; `None` if it was dealt with here.
-async fn greet(config: &Config, tcp: TcpStream, peer: SocketAddr) -> Option<Incoming> {
-    let greeting = async {
-        tcp.set_nodelay(true)?;
-        match incoming::receive(tcp.into(), &config.options, &config.judge).await? {
-            Received::Handshake(handshake) => {
-                let place = config
-                    .places
-                    .as_ref()
-                    .map(|places| places.clone().try_acquire_owned());
-                if let Some(Err(_)) = place {
-                    let why = "this server has as many connections as it may; try again later";
-                    let full = server::refusal(StatusCode::SERVICE_UNAVAILABLE, why);
-                    exchange::refuse(handshake.stream, &full).await?;
-                    return Ok(None);
-                }
-                let place = place.and_then(std::result::Result::ok);
-                Ok(Some(Incoming::new(
+/// Reads and judges the request of a fresh connection; what is no client is dealt with here, and
+/// is an error to the caller.
+async fn greet(config: &Config, tcp: TcpStream, peer: SocketAddr) -> Result<Incoming> {
+    tcp.set_nodelay(true)?;
+    match incoming::receive(tcp.into(), &config.options, &config.judge).await? {
+        Received::Handshake(handshake) => {
+            let places = config.places.as_ref();
+            match places
+                .map(|places| places.clone().try_acquire_owned())
+                .transpose()
+            {
+                Ok(place) => Ok(Incoming::new(
                     handshake,
                     peer,
                     config.options.clone(),
                     place,
-                )))
-            }
-            Received::Plain(stream, request) => {
-                let method = request.method().clone();
-                let response = match &config.fallback {
-                    Some(fallback) => fallback(request),
-                    None => server::upgrade_required().map(Bytes::from),
-                };
-                incoming::answer_plain(stream, &method, response).await?;
-                Ok::<_, Error>(None)
+                )),
+                Err(_) => {
+                    let why = "this server has as many connections as it may; try again later";
+                    let full = server::refusal(StatusCode::SERVICE_UNAVAILABLE, why);
+                    exchange::refuse(handshake.stream, &full).await?;
+                    Err(Error::Closed)
+                }
             }
         }
-    };
-    // What goes wrong here was answered where it could be, and concerns nobody else.
-    exchange::within(config.options.handshake_timeout, greeting)
-        .await
-        .ok()
-        .flatten()
+        Received::Plain(stream, request) => {
+            let method = request.method().clone();
+            let response = match &config.fallback {
+                Some(fallback) => fallback(request),
+                None => server::upgrade_required().map(Bytes::from),
+            };
+            incoming::answer_plain(stream, &method, response).await?;
+            Err(Error::Closed)
+        }
+    }
 }

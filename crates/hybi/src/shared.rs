@@ -8,19 +8,19 @@ use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
 
 use bytes::BufMut;
 use hybi_proto::connection::{Connection, Role, State};
 use hybi_proto::error::ProtocolError;
 use hybi_proto::message::Event;
 use tokio::io::AsyncReadExt;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::buffer;
+use crate::deadlines::{Deadlines, Owed};
 use crate::entropy;
 use crate::error::{Error, Timeout};
-use crate::io::Io;
+use crate::io::{Io, LINGER};
 use crate::options::Options;
 use crate::wakers::Wakers;
 
@@ -36,6 +36,8 @@ pub(crate) struct Shared<S> {
 pub(crate) struct Link<S> {
     /// Gone when the connection has ended.
     io: Option<S>,
+    /// The place among those that a server has, if it has a limit; given back with the transport.
+    pub(crate) place: Option<OwnedSemaphorePermit>,
     pub(crate) connection: Connection,
     /// Events taken, for [`spends_budget`](Self::spends_budget).
     taken: u8,
@@ -61,20 +63,9 @@ pub(crate) struct Link<S> {
     end: End,
     /// Why the connection ended, until it was told; then [`Error::Closed`].
     fault: Option<Error>,
-    timeouts: Timeouts,
-    timer: Option<Pin<Box<Sleep>>>,
-    blocked_since: Option<Instant>,
+    deadlines: Deadlines,
     /// A read waits for the peer. Where nobody reads, the peer owes us nothing.
     starved: bool,
-    midway_since: Option<Instant>,
-    closing_since: Option<Instant>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Timeouts {
-    close: Option<Duration>,
-    write: Option<Duration>,
-    message: Option<Duration>,
 }
 
 /// How far the end has come, once the closing handshake is done or has failed.
@@ -85,7 +76,7 @@ enum End {
     /// Writing is shut down; what still comes is discarded until the peer has done the same, for
     /// closing a socket with unread input would send a reset, which destroys the very frame that
     /// says why.
-    Lingering { left: usize, until: Instant },
+    Lingering { left: usize },
     /// The transport is gone.
     Ended,
 }
@@ -96,10 +87,6 @@ const HOLD: usize = 64;
 
 /// So many events cost one unit of the runtime's cooperative budget, of which a task has 128.
 const EVENTS: u8 = 64;
-
-/// How much of what still comes is discarded at the end, and for how long.
-const LINGER: usize = 256 << 10;
-const LINGER_TIME: Duration = Duration::from_secs(2);
 
 /// The most slices in one write.
 const SLICES: usize = 64;
@@ -120,6 +107,7 @@ impl<S: Io> Shared<S> {
         let wakers = Arc::new(Wakers::default());
         let link = Link {
             io: Some(io),
+            place: None,
             connection,
             taken: 0,
             ready: VecDeque::new(),
@@ -134,16 +122,8 @@ impl<S: Io> Shared<S> {
             abandoned: false,
             end: End::Live,
             fault: None,
-            timeouts: Timeouts {
-                close: options.close_timeout,
-                write: options.write_timeout,
-                message: options.message_timeout,
-            },
-            timer: None,
-            blocked_since: None,
+            deadlines: Deadlines::new(options),
             starved: false,
-            midway_since: None,
-            closing_since: None,
         };
         Arc::new(Self {
             link: Mutex::new(link),
@@ -167,6 +147,10 @@ impl<S: Io> Link<S> {
         if let Some(event) = self.ready.pop_front() {
             self.ahead -= cost(&event);
             self.unasked = self.unasked.saturating_sub(cost(&event) - HOLD);
+            if self.ready.is_empty() {
+                // What a burst needed is not kept.
+                self.ready = VecDeque::new();
+            }
             return Some(event);
         }
         let event = self.connection.next_owned().transpose();
@@ -246,7 +230,7 @@ impl<S: Io> Link<S> {
             match Pin::new(&mut *io).poll_write_vectored(&mut cx, &slices[..count]) {
                 Poll::Ready(Ok(n)) if n > 0 => {
                     self.connection.sent(n);
-                    self.blocked_since = None;
+                    self.deadlines.note(Owed::Write, false);
                 }
                 Poll::Ready(result) => {
                     let error = result
@@ -257,7 +241,7 @@ impl<S: Io> Link<S> {
                 }
                 Poll::Pending => {
                     self.connection.outbox().block();
-                    self.blocked_since.get_or_insert_with(Instant::now);
+                    self.deadlines.note(Owed::Write, true);
                     return Poll::Pending;
                 }
             }
@@ -285,7 +269,7 @@ impl<S: Io> Link<S> {
             self.fault.get_or_insert(Error::Io(error));
         }
         self.connection.outbox().clear();
-        self.blocked_since = None;
+        self.deadlines.note(Owed::Write, false);
     }
 
     /// Reads once into the inbox, through the thread's buffer; true if bytes came. What nobody
@@ -317,7 +301,7 @@ impl<S: Io> Link<S> {
             ),
             Ok(n) => {
                 self.unasked += if asked { 0 } else { n };
-                self.midway_since = None;
+                self.deadlines.note(Owed::Message, false);
                 return Poll::Ready(true);
             }
             Err(error) => error,
@@ -332,8 +316,13 @@ impl<S: Io> Link<S> {
             self.fault.get_or_insert(error);
             self.connection.lost();
         }
+        self.drop_transport();
+    }
+
+    fn drop_transport(&mut self) {
         self.io = None;
-        self.timer = None;
+        self.place = None;
+        self.deadlines.clear();
         self.end = End::Ended;
     }
 
@@ -391,16 +380,12 @@ impl<S: Io> Link<S> {
                 // Nothing can be done about a transport that cannot even be shut down.
                 let _ = ready!(Pin::new(io).poll_shutdown(&mut cx));
             }
-            self.end = End::Lingering {
-                left: LINGER,
-                until: Instant::now() + LINGER_TIME,
-            };
+            self.end = End::Lingering { left: LINGER };
+            self.deadlines.note(Owed::End, true);
         }
-        if let End::Lingering { left, .. } = self.end {
+        if let End::Lingering { left } = self.end {
             ready!(self.poll_discard(left));
-            self.io = None;
-            self.timer = None;
-            self.end = End::Ended;
+            self.drop_transport();
         }
         Poll::Ready(())
     }
@@ -422,7 +407,7 @@ impl<S: Io> Link<S> {
         };
         buffer.clear();
         buffer::keep_read(buffer);
-        if let End::Lingering { left: rest, .. } = &mut self.end {
+        if let End::Lingering { left: rest } = &mut self.end {
             *rest = left;
         }
         end
@@ -433,81 +418,23 @@ impl<S: Io> Link<S> {
     /// To be called when everything else has to wait: it takes the state as it is for what the
     /// peer has left undone.
     pub(crate) fn poll_deadlines(&mut self) -> Poll<()> {
-        if !std::mem::take(&mut self.starved) || !self.connection.is_midway() {
-            self.midway_since = None;
-        } else {
-            self.midway_since.get_or_insert_with(Instant::now);
-        }
-        if self.connection.state() != State::Open {
-            self.closing_since.get_or_insert_with(Instant::now);
-        }
-        loop {
-            let deadline = self.deadline();
-            let timer = match (&mut self.timer, deadline) {
-                (None, None) => return Poll::Pending,
-                (None, Some(deadline)) => self.timer.insert(Box::pin(sleep_until(deadline))),
-                (Some(timer), Some(deadline)) if timer.deadline() > deadline => {
-                    timer.as_mut().reset(deadline);
-                    timer
-                }
-                // A timer that runs out too early is cheaper than one that is set again each time.
-                (Some(timer), _) => timer,
-            };
-            let mut cx = Context::from_waker(&self.waker);
-            ready!(timer.as_mut().poll(&mut cx));
-            self.timer = None;
-            if let Some(deadline) = deadline
-                && Instant::now() >= deadline
-            {
-                self.expire(deadline);
-                return Poll::Ready(());
+        let starved = std::mem::take(&mut self.starved);
+        let midway = starved && self.connection.is_midway();
+        self.deadlines.note(Owed::Message, midway);
+        let closing = self.connection.state() != State::Open;
+        self.deadlines.note(Owed::Close, closing);
+        match ready!(self.deadlines.poll(&self.waker)) {
+            // The peer had its time to read our last frame.
+            Owed::End => self.lose(Error::Closed),
+            Owed::Close => self.lose(Error::Timeout(Timeout::Close)),
+            Owed::Write => self.lose(Error::Timeout(Timeout::Write)),
+            Owed::Message => {
+                self.deadlines.note(Owed::Message, false);
+                self.connection.fail(ProtocolError::MessageStalled);
+                self.hold(Err(ProtocolError::MessageStalled));
             }
         }
-    }
-
-    /// The next deadline of what the peer owes us.
-    fn deadline(&self) -> Option<Instant> {
-        let lingering = match self.end {
-            End::Lingering { until, .. } => Some(until),
-            _ => None,
-        };
-        [
-            lingering,
-            self.close_deadline(),
-            self.write_deadline(),
-            self.message_deadline(),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
-    }
-
-    fn close_deadline(&self) -> Option<Instant> {
-        self.closing_since?.checked_add(self.timeouts.close?)
-    }
-
-    fn write_deadline(&self) -> Option<Instant> {
-        self.blocked_since?.checked_add(self.timeouts.write?)
-    }
-
-    fn message_deadline(&self) -> Option<Instant> {
-        self.midway_since?.checked_add(self.timeouts.message?)
-    }
-
-    fn expire(&mut self, now: Instant) {
-        let passed = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
-        if let End::Lingering { .. } = self.end {
-            // The peer had its time to read our last frame.
-            self.lose(Error::Closed);
-        } else if passed(self.close_deadline()) {
-            self.lose(Error::Timeout(Timeout::Close));
-        } else if passed(self.write_deadline()) {
-            self.lose(Error::Timeout(Timeout::Write));
-        } else if passed(self.message_deadline()) {
-            self.midway_since = None;
-            self.connection.fail(ProtocolError::MessageStalled);
-            self.hold(Err(ProtocolError::MessageStalled));
-        }
+        Poll::Ready(())
     }
 
     /// Ends at once: what is queued gets one write, then the transport is dropped.
@@ -522,5 +449,42 @@ fn cost(event: &Result<Event, ProtocolError>) -> usize {
     HOLD + match event {
         Ok(Event::Message(message)) => message.len(),
         _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hybi_proto::message::Message;
+    use tokio::io::{AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_idle_connection_holds_no_buffer() {
+        let (io, mut peer) = duplex(1 << 20);
+        let shared = Shared::new(io, true, &[], &Options::new());
+        let many = [0x82, 3, 1, 2, 3].repeat(1000);
+        peer.write_all(&many).await.unwrap();
+        let mut link = shared.lock();
+        assert!(link.poll_fill(false).is_ready());
+        link.decode_ahead();
+        link.return_inbox();
+        assert!(link.has_ready() && link.connection.unread() > 0);
+        link.lend_outbox();
+        while let Some(event) = link.next() {
+            let Ok(Event::Message(message)) = event else {
+                panic!("{event:?}");
+            };
+            link.connection.send(message).unwrap();
+        }
+        let large = Message::Binary(vec![0; 100_000].into());
+        link.connection.send(large).unwrap();
+        assert!(link.poll_drain().is_ready());
+        link.return_outbox();
+        assert!(link.poll_fill(true).is_pending());
+        link.return_inbox();
+        assert_eq!(link.ready.capacity(), 0);
+        assert_eq!(link.connection.reclaim_inbox().capacity(), 0);
+        assert_eq!(link.connection.outbox().reclaim().capacity(), 0);
     }
 }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::Uri;
-use hybi_proto::close::Close;
+use hybi_proto::close::{Close, CloseInfo};
 use hybi_proto::code::CloseCode;
-use hybi_proto::connection::{CloseInfo, State};
+use hybi_proto::connection::State;
 use hybi_proto::message::{Event, Message};
 use hybi_proto::text::Text;
 
@@ -38,8 +38,6 @@ use crate::wakers::Interest;
 pub struct WebSocket<S: Io = Stream> {
     shared: Arc<Shared<S>>,
     agreed: Option<Box<Agreed>>,
-    /// The place among those that a server has, if it has a limit.
-    place: Option<OwnedSemaphorePermit>,
 }
 
 /// What the opening handshake has settled.
@@ -67,7 +65,6 @@ impl<S: Io> WebSocket<S> {
         Self {
             shared,
             agreed: None,
-            place: None,
         }
     }
 
@@ -76,8 +73,9 @@ impl<S: Io> WebSocket<S> {
         self
     }
 
-    pub(crate) fn with_place(mut self, place: Option<OwnedSemaphorePermit>) -> Self {
-        self.place = place;
+    /// Holds a server's place until the transport is gone.
+    pub(crate) fn with_place(self, place: Option<OwnedSemaphorePermit>) -> Self {
+        self.shared.lock().place = place;
         self
     }
 

@@ -1,3 +1,11 @@
 //! One test binary: bytes in hex in, events out, hex out.
 
+mod layers;
+mod support;
+mod frames;
+mod fragments;
+mod control;
+mod close;
+mod limits;
 mod handshake;
+mod cuts;

@@ -95,7 +95,7 @@ impl Frame {
             return None;
         }
         let close = Close::decode(&self.payload).ok()??;
-        Some((close.code, close.reason.into_text()))
+        Some((close.code(), close.reason().clone()))
     }
 
     /// The bytes of the frame, masked with this key if there is one.

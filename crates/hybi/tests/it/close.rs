@@ -18,8 +18,8 @@ async fn both_ends_know_the_code_the_reason_and_who_began() {
     let Some(Event::Close(Some(said))) = close_event else {
         panic!("{close_event:?}");
     };
-    assert_eq!(said.code, CloseCode::new(4321));
-    assert_eq!(said.reason, "done with it");
+    assert_eq!(said.code(), CloseCode::new(4321));
+    assert_eq!(*said.reason(), "done with it");
     assert_eq!(server.state(), State::Closed);
     assert!(matches!(ends(server.recv()).await, Ok(None)));
 

@@ -78,7 +78,7 @@ async fn pings_and_closes_are_answered_while_the_handler_waits_for_something_els
         assert_eq!(seen.len(), 3);
         assert_eq!(seen[0], Event::Ping("one".into()));
         assert_eq!(seen[1], Event::Message("two".into()));
-        assert!(matches!(&seen[2], Event::Close(Some(close)) if close.reason == "three"));
+        assert!(matches!(&seen[2], Event::Close(Some(close)) if *close.reason() == "three"));
         Ok(())
     }));
     peer.send(Frame::ping("one")).await.unwrap();
@@ -225,6 +225,7 @@ async fn a_panic_in_a_handler_closes_with_1011_and_goes_on() {
 async fn a_panic_before_the_handler_has_made_its_future_closes_with_1011_too() {
     fn handler(ws: hybi::WebSocket) -> std::future::Ready<hybi::Result<()>> {
         assert!(ws.protocol().is_some(), "as expected by the test");
+        drop(ws);
         std::future::ready(Ok(()))
     }
     let (peer, ws) = Peer::client();

@@ -1,5 +1,6 @@
 //! One test binary: the face over scripted transports, in memory and on a paused clock, and over
 //! real sockets where it is about sockets.
+#![allow(clippy::unwrap_used)] // a test that cannot go on fails
 
 mod support;
 
@@ -10,3 +11,4 @@ mod deadlines;
 mod driven;
 mod errors;
 mod faults;
+mod hostile;

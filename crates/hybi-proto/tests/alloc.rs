@@ -1,0 +1,361 @@
+//! What a connection allocates: nothing in steady state, nothing for a length that is only
+//! claimed, and no more than a message needs.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::io::IoSlice;
+
+use bytes::BufMut;
+use hybi_proto::connection::{Connection, Role};
+use hybi_proto::limits::Limits;
+use hybi_proto::message::{Event, EventRef, Message, MessageRef};
+
+/// The system's allocator, with a count for each thread.
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+thread_local! {
+    static CALLS: Cell<usize> = const { Cell::new(0) };
+    static LIVE: Cell<isize> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
+}
+
+fn count(freed: usize, taken: usize) {
+    if taken > 0 {
+        CALLS.set(CALLS.get() + 1);
+    }
+    LIVE.set(LIVE.get() + taken as isize - freed as isize);
+    PEAK.set(PEAK.get().max(LIVE.get()));
+}
+
+// SAFETY: all is handed on to `System`; counting allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(0, layout.size());
+        // SAFETY: the caller's promise is the one that `System` asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        count(layout.size(), 0);
+        // SAFETY: as above.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // The old block may live beside the new one for a moment.
+        count(0, size);
+        count(layout.size(), 0);
+        // SAFETY: as above.
+        unsafe { System.realloc(ptr, layout, size) }
+    }
+}
+
+/// What some work allocated.
+#[derive(Clone, Copy, Debug)]
+struct Cost {
+    calls: usize,
+    /// Bytes that are still held.
+    held: isize,
+    /// The most bytes that were held at once.
+    peak: isize,
+}
+
+fn cost<T>(work: impl FnOnce() -> T) -> (T, Cost) {
+    let (calls, live) = (CALLS.get(), LIVE.get());
+    PEAK.set(live);
+    let done = work();
+    let cost = Cost {
+        calls: CALLS.get() - calls,
+        held: LIVE.get() - live,
+        peak: PEAK.get() - live,
+    };
+    (done, cost)
+}
+
+const MASKED_HELLO: &[u8] = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
+const PLAIN_HELLO: &[u8] = b"\x81\x05Hello";
+
+fn ends() -> [(Connection, &'static [u8]); 2] {
+    let client = Role::Client(|| [1, 2, 3, 4]);
+    [
+        (
+            Connection::new(Role::Server, Limits::default()),
+            MASKED_HELLO,
+        ),
+        (Connection::new(client, Limits::default()), PLAIN_HELLO),
+    ]
+}
+
+/// Offers all that waits to a socket that takes it.
+fn drain(conn: &mut Connection) {
+    while conn.buffered() > 0 {
+        let mut slices = [IoSlice::new(&[]); 16];
+        let count = conn.outbox().slices(&mut slices);
+        let n = slices[..count].iter().map(|slice| slice.len()).sum();
+        conn.sent(n);
+    }
+}
+
+#[test]
+fn messages_through_the_borrowed_door_allocate_nothing() {
+    for (mut conn, hello) in ends() {
+        let mut buffers = (Vec::with_capacity(4096), Vec::with_capacity(4096));
+        let mut round = |conn: &mut Connection| {
+            conn.lend_inbox(std::mem::take(&mut buffers.0));
+            assert!(conn.outbox().lend(std::mem::take(&mut buffers.1)).is_none());
+            for _ in 0..10 {
+                conn.inbox().put_slice(hello);
+            }
+            let mut seen = 0;
+            while let Ok(Some(event)) = conn.next() {
+                let EventRef::Message(MessageRef::Text("Hello")) = event else {
+                    panic!("{event:?}")
+                };
+                seen += 1;
+                conn.send_ref(MessageRef::Text("Hello")).expect("room");
+            }
+            assert_eq!(seen, 10);
+            conn.ping(b"?").expect("room");
+            drain(conn);
+            buffers = (conn.reclaim_inbox(), conn.outbox().reclaim());
+            assert_eq!((buffers.0.capacity(), buffers.1.capacity()), (4096, 4096));
+        };
+        let ((), cost) = cost(|| (0..100).for_each(|_| round(&mut conn)));
+        assert_eq!(cost.calls, 0, "{cost:?}");
+    }
+}
+
+#[test]
+fn pings_allocate_nothing_in_the_borrowed_door() {
+    let mut conn = Connection::new(Role::Server, Limits::default());
+    let ping = |conn: &mut Connection| {
+        conn.inbox().put_slice(b"\x89\x81\0\0\0\0!");
+        assert_eq!(conn.next(), Ok(Some(EventRef::Ping(b"!"))));
+        drain(conn);
+    };
+    ping(&mut conn);
+    let ((), cost) = cost(|| (0..1000).for_each(|_| ping(&mut conn)));
+    assert_eq!(cost.calls, 0);
+}
+
+#[test]
+fn a_message_through_the_owned_door_is_one_allocation() {
+    for (mut conn, hello) in ends() {
+        let echo = |conn: &mut Connection| {
+            conn.inbox().put_slice(hello);
+            let Ok(Some(Event::Message(message))) = conn.next_owned() else {
+                panic!("a message")
+            };
+            assert_eq!(conn.next_owned(), Ok(None));
+            conn.send(message).expect("room");
+            drain(conn);
+        };
+        echo(&mut conn);
+        let ((), cost) = cost(|| (0..1000).for_each(|_| echo(&mut conn)));
+        assert_eq!(cost.calls, 1000);
+        assert_eq!(cost.held, 0);
+    }
+}
+
+/// The header of a binary frame to a server, with a key of zeros.
+fn header(first: u8, len: u64) -> Vec<u8> {
+    let mut header = vec![first, 0xff];
+    if len <= 0xffff {
+        header[1] = 0xfe;
+        header.extend((len as u16).to_be_bytes());
+    } else {
+        header.extend(len.to_be_bytes());
+    }
+    header.extend([0; 4]);
+    header
+}
+
+#[test]
+fn a_length_that_is_only_claimed_is_not_allocated() {
+    for first in [0x82, 0x02] {
+        for sent in 0..2 {
+            let mut bytes = header(first, 16 << 20);
+            bytes.resize(bytes.len() + sent, 0);
+            let (_conn, cost) = cost(|| {
+                let mut conn = Connection::new(Role::Server, Limits::default());
+                conn.inbox().put_slice(&bytes);
+                assert_eq!(conn.next(), Ok(None));
+                let _ = conn.inbox();
+                drop(conn.reclaim_inbox());
+                conn
+            });
+            assert!(cost.held <= 64 << 10, "{cost:?}");
+            assert!(cost.peak <= (64 << 10) + (4 << 10), "{cost:?}");
+        }
+    }
+}
+
+#[test]
+fn a_length_above_the_limit_allocates_nothing() {
+    let bytes = header(0x82, u64::MAX >> 1);
+    let mut conn = Connection::new(Role::Server, Limits::default());
+    conn.lend_inbox(Vec::with_capacity(4096));
+    conn.inbox().put_slice(&bytes);
+    let (result, cost) = cost(|| conn.next().is_err());
+    assert!(result);
+    // The close frame, and what is known of the end.
+    assert!(cost.peak < 512, "{cost:?}");
+}
+
+/// Brings the bytes in reads of 64 KiB into a lent buffer, as the face does.
+fn read(conn: &mut Connection, mut bytes: &[u8], mut see: impl FnMut(Event)) {
+    while !bytes.is_empty() {
+        let mut inbox = conn.inbox();
+        let n = inbox.remaining_mut().min(bytes.len()).min(64 << 10);
+        inbox.put_slice(&bytes[..n]);
+        bytes = &bytes[n..];
+        while let Ok(Some(event)) = conn.next_owned() {
+            see(event);
+        }
+    }
+}
+
+#[test]
+fn a_million_fragments_cost_their_payload_and_no_more() {
+    for (payload, bound) in [(&b""[..], 0), (b"a", 1_000_000)] {
+        let mut fragment = vec![0x00, 0x80 | payload.len() as u8, 0, 0, 0, 0];
+        fragment.extend(payload);
+        let some = fragment.repeat(10_000);
+        let mut first = fragment.clone();
+        first[0] = 0x02;
+        let mut conn = Connection::new(Role::Server, Limits::default());
+        conn.lend_inbox(Vec::with_capacity(64 << 10));
+        let ((), cost) = cost(|| {
+            read(&mut conn, &first, |event| panic!("{event:?}"));
+            for _ in 0..100 {
+                read(&mut conn, &some, |event| panic!("{event:?}"));
+            }
+        });
+        assert!(conn.is_midway());
+        assert!(cost.held <= 2 * bound + 16, "{cost:?}");
+        assert!(cost.peak <= 4 * bound + 16, "{cost:?}");
+        // It grows by doubling: a million bytes are not copied a million times.
+        assert!(cost.calls <= 20, "{cost:?}");
+    }
+}
+
+#[test]
+fn a_message_in_the_hands_of_the_user_pins_at_most_twice_its_size_and_a_page() {
+    const PAGE: usize = 4096;
+    for len in [
+        0,
+        1,
+        100,
+        5000,
+        65_535,
+        65_536,
+        100_000,
+        200_000,
+        1 << 20,
+        3_000_000,
+    ] {
+        for fragments in [1, 2, 7] {
+            let mut stream = Vec::new();
+            for i in 0..fragments {
+                let part = len / fragments + if i == 0 { len % fragments } else { 0 };
+                let fin = if i == fragments - 1 { 0x80 } else { 0 };
+                let first = fin | if i == 0 { 0x02 } else { 0 };
+                if part > 125 {
+                    stream.extend(header(first, part as u64));
+                } else {
+                    stream.extend([first, 0x80 | part as u8, 0, 0, 0, 0]);
+                }
+                stream.resize(stream.len() + part, 7);
+            }
+            let mut conn = Connection::new(Role::Server, Limits::default());
+            conn.lend_inbox(Vec::with_capacity(64 << 10));
+            let (message, cost) = cost(|| {
+                let mut found = None;
+                read(&mut conn, &stream, |event| found = Some(event));
+                drop(conn);
+                found
+            });
+            let Some(Event::Message(Message::Binary(payload))) = &message else {
+                panic!("{message:?}")
+            };
+            assert_eq!(payload.len(), len);
+            // The read buffer was lent before and is gone now.
+            let held = cost.held + (64 << 10);
+            assert!(
+                held as usize <= 2 * len + PAGE,
+                "{len} in {fragments}: {cost:?}"
+            );
+            let peak = cost.peak as usize;
+            assert!(
+                peak <= 3 * len + (64 << 10) + PAGE,
+                "{len} in {fragments}: {cost:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_idle_connection_holds_no_buffer() {
+    for (mut conn, hello) in ends() {
+        let ((), cost) = cost(|| {
+            conn.lend_inbox(Vec::with_capacity(4096));
+            assert!(conn.outbox().lend(Vec::with_capacity(4096)).is_none());
+            let mut stream = hello.repeat(3);
+            stream.truncate(stream.len() - 1);
+            conn.inbox().put_slice(&stream);
+            while let Ok(Some(event)) = conn.next_owned() {
+                let Event::Message(message) = event else {
+                    panic!("{event:?}")
+                };
+                conn.send(message).expect("room");
+            }
+            drain(&mut conn);
+            drop(conn.reclaim_inbox());
+            drop(conn.outbox().reclaim());
+        });
+        // The third message waits for its last byte.
+        assert!(cost.held <= 8, "{cost:?}");
+        drop(conn);
+    }
+}
+
+#[test]
+fn a_connection_that_has_ended_holds_no_message() {
+    let half = [&header(0x02, 100_000)[..], &[7; 100_000]].concat();
+    for end in [&b"\x83\x80\0\0\0\0"[..], b"\x88\x80\0\0\0\0"] {
+        let mut conn = Connection::new(Role::Server, Limits::default());
+        let ((), cost) = cost(|| {
+            read(&mut conn, &half, drop);
+            read(&mut conn, end, drop);
+            drain(&mut conn);
+            drop(conn.reclaim_inbox());
+            drop(conn.outbox().reclaim());
+        });
+        assert!(cost.peak >= 100_000);
+        assert!(cost.held < 512, "{cost:?}");
+    }
+}
+
+#[test]
+fn a_flood_of_pings_costs_one_ping_beyond_what_is_queued() {
+    let mut conn = Connection::new(Role::Server, Limits::default());
+    conn.lend_inbox(Vec::with_capacity(64 << 10));
+    conn.send("a".into()).expect("room");
+    conn.outbox().block();
+    let mut flood = vec![0x89, 0x80 | 125, 0, 0, 0, 0];
+    flood.resize(flood.len() + 125, 7);
+    let flood = flood.repeat(1000);
+    let ((), cost) = cost(|| (0..100).for_each(|_| read(&mut conn, &flood, drop)));
+    assert!(cost.held <= 2 * 16 * 127 + 512, "{cost:?}");
+}
+
+#[test]
+fn a_connection_is_small_and_a_new_one_allocates_nothing() {
+    let (_conn, cost) = cost(|| Connection::new(Role::Server, Limits::default()));
+    assert_eq!(cost.calls, 0);
+    let size = size_of::<Connection>();
+    assert!(size <= 256, "{size}");
+}

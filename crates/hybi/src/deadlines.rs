@@ -1,0 +1,98 @@
+//! What the peer of one connection owes, and until when; behind one timer, which exists only while
+//! it owes something. No clock is read for a message.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::io::LINGER_TIME;
+use crate::options::Options;
+
+/// What a peer can owe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owed {
+    /// To end the transport, after our last byte.
+    End,
+    /// To finish the closing handshake.
+    Close,
+    /// To take some of what waits for it.
+    Write,
+    /// The next byte of a message that it has begun.
+    Message,
+}
+
+const ALL: [Owed; 4] = [Owed::End, Owed::Close, Owed::Write, Owed::Message];
+
+/// The deadlines of one connection.
+#[derive(Debug)]
+pub(crate) struct Deadlines {
+    times: [Option<Duration>; ALL.len()],
+    since: [Option<Instant>; ALL.len()],
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Deadlines {
+    pub(crate) fn new(options: &Options) -> Self {
+        Self {
+            times: ALL.map(|owed| match owed {
+                Owed::End => Some(LINGER_TIME),
+                Owed::Close => options.close_timeout,
+                Owed::Write => options.write_timeout,
+                Owed::Message => options.message_timeout,
+            }),
+            since: [None; ALL.len()],
+            timer: None,
+        }
+    }
+
+    /// Notes whether the peer owes this; its time runs from the first note.
+    pub(crate) fn note(&mut self, owed: Owed, is_owed: bool) {
+        let since = &mut self.since[owed as usize];
+        if !is_owed {
+            *since = None;
+        } else if since.is_none() {
+            *since = Some(Instant::now());
+        }
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        self.since = [None; ALL.len()];
+        self.timer = None;
+    }
+
+    /// Waits until the time for something has passed.
+    pub(crate) fn poll(&mut self, waker: &Waker) -> Poll<Owed> {
+        loop {
+            let next = self.next();
+            let timer = match (&mut self.timer, next) {
+                (None, None) => return Poll::Pending,
+                (None, Some((at, _))) => self.timer.insert(Box::pin(sleep_until(at))),
+                (Some(timer), Some((at, _))) if timer.deadline() > at => {
+                    timer.as_mut().reset(at);
+                    timer
+                }
+                // A timer that runs out too early is cheaper than one that is set again each time.
+                (Some(timer), _) => timer,
+            };
+            ready!(timer.as_mut().poll(&mut Context::from_waker(waker)));
+            self.timer = None;
+            if let Some((at, owed)) = next
+                && Instant::now() >= at
+            {
+                return Poll::Ready(owed);
+            }
+        }
+    }
+
+    /// The next deadline; a time beyond all clocks is none.
+    fn next(&self) -> Option<(Instant, Owed)> {
+        let at = |owed: Owed| {
+            let (since, time) = (self.since[owed as usize]?, self.times[owed as usize]?);
+            Some((since.checked_add(time)?, owed))
+        };
+        ALL.into_iter().filter_map(at).min_by_key(|(at, _)| *at)
+    }
+}
