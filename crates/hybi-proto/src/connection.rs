@@ -271,6 +271,19 @@ impl Connection {
         Ok(())
     }
 
+    /// As [`send`](Self::send), however full the backlog is: for who was given the room before.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`] after a close.
+    pub fn send_over(&mut self, message: Message) -> Result<(), SendError> {
+        if self.close_sent {
+            return Err(SendError::Closed);
+        }
+        self.encoder.message(message, &mut self.outbox);
+        Ok(())
+    }
+
     /// Queues a ping of at most 125 bytes. Counts against the backlog, as a message does.
     ///
     /// # Errors

@@ -12,7 +12,8 @@ use crate::error::{Error, HandshakeError, Result};
 use crate::exchange::{self, Deadline};
 use crate::io::Io;
 use crate::options::Options;
-use crate::socket::{Agreed, Role, WebSocket};
+use crate::shared::Agreed;
+use crate::socket::{Role, WebSocket};
 
 /// Connects to a WebSocket server; `.await` what it returns, with or without options.
 ///
@@ -119,7 +120,7 @@ impl Connect {
     pub async fn over<S: Io>(self, stream: S) -> Result<WebSocket<S>> {
         let target = Target::parse(&self.url)?;
         let question = self.question(&target)?;
-        let deadline = Deadline::after(self.options.handshake_timeout);
+        let deadline = Deadline::after(self.options.get().handshake_timeout);
         let answered = deadline.run(self.ask(question, stream)).await?;
         self.judge(&target, answered, deadline).await
     }
@@ -133,7 +134,7 @@ impl Connect {
             )));
         }
         let question = self.question(&target)?;
-        let deadline = Deadline::after(self.options.handshake_timeout);
+        let deadline = Deadline::after(self.options.get().handshake_timeout);
         let answered = deadline.run(async {
             let tcp = TcpStream::connect((target.host(), target.port())).await?;
             tcp.set_nodelay(true)?;
@@ -158,7 +159,8 @@ impl Connect {
     /// Sends the request and reads the head of the answer.
     async fn ask<S: Io>(&self, (key, head): (Key, Vec<u8>), mut stream: S) -> Result<Answered<S>> {
         exchange::write(&mut stream, &head).await?;
-        let (response, rest) = exchange::read_response(&mut stream, self.options.head).await?;
+        let (response, rest) =
+            exchange::read_response(&mut stream, self.options.get().head).await?;
         Ok(Answered {
             stream,
             key,
@@ -191,8 +193,14 @@ impl Connect {
             uri: target.to_string().parse::<Uri>().unwrap_or_default(),
             protocol: agreed.protocol.map(Into::into),
         };
-        let ws = WebSocket::from_stream(stream, Role::Client, &self.options, &rest);
-        Ok(ws.with_agreed(agreed))
+        let agreed = Some(Box::new(agreed));
+        Ok(WebSocket::open(
+            stream,
+            Role::Client,
+            &self.options,
+            &rest,
+            agreed,
+        ))
     }
 }
 

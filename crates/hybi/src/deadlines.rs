@@ -3,7 +3,6 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -25,51 +24,51 @@ pub(crate) enum Owed {
 
 const ALL: [Owed; 4] = [Owed::End, Owed::Close, Owed::Write, Owed::Message];
 
-/// The deadlines of one connection.
+/// The deadlines of one connection. A peer that owes nothing costs nothing.
 #[derive(Debug)]
 pub(crate) struct Deadlines {
-    times: [Option<Duration>; ALL.len()],
+    options: Options,
+    running: Option<Box<Running>>,
+}
+
+#[derive(Debug, Default)]
+struct Running {
     since: [Option<Instant>; ALL.len()],
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Deadlines {
-    pub(crate) fn new(options: &Options) -> Self {
+    pub(crate) fn new(options: Options) -> Self {
         Self {
-            times: ALL.map(|owed| match owed {
-                Owed::End => Some(LINGER_TIME),
-                Owed::Close => options.close_timeout,
-                Owed::Write => options.write_timeout,
-                Owed::Message => options.message_timeout,
-            }),
-            since: [None; ALL.len()],
-            timer: None,
+            options,
+            running: None,
         }
     }
 
     /// Notes whether the peer owes this; its time runs from the first note.
     pub(crate) fn note(&mut self, owed: Owed, is_owed: bool) {
-        let since = &mut self.since[owed as usize];
-        if !is_owed {
-            *since = None;
-        } else if since.is_none() {
-            *since = Some(Instant::now());
+        match &mut self.running {
+            Some(running) if !is_owed => running.since[owed as usize] = None,
+            None if !is_owed => {}
+            running => {
+                let since = &mut running.get_or_insert_default().since[owed as usize];
+                since.get_or_insert_with(Instant::now);
+            }
         }
     }
 
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
-        self.since = [None; ALL.len()];
-        self.timer = None;
+        self.running = None;
     }
 
     /// Waits until the time for something has passed.
     pub(crate) fn poll(&mut self, waker: &Waker) -> Poll<Owed> {
-        loop {
-            let next = self.next();
-            let timer = match (&mut self.timer, next) {
-                (None, None) => return Poll::Pending,
-                (None, Some((at, _))) => self.timer.insert(Box::pin(sleep_until(at))),
+        while let Some(running) = &mut self.running {
+            let next = running.next(&self.options);
+            let timer = match (&mut running.timer, next) {
+                (None, None) => break,
+                (None, Some((at, _))) => running.timer.insert(Box::pin(sleep_until(at))),
                 (Some(timer), Some((at, _))) if timer.deadline() > at => {
                     timer.as_mut().reset(at);
                     timer
@@ -78,20 +77,29 @@ impl Deadlines {
                 (Some(timer), _) => timer,
             };
             ready!(timer.as_mut().poll(&mut Context::from_waker(waker)));
-            self.timer = None;
+            running.timer = None;
             if let Some((at, owed)) = next
                 && Instant::now() >= at
             {
                 return Poll::Ready(owed);
             }
         }
+        self.running = None;
+        Poll::Pending
     }
+}
 
+impl Running {
     /// The next deadline; a time beyond all clocks is none.
-    fn next(&self) -> Option<(Instant, Owed)> {
+    fn next(&self, options: &Options) -> Option<(Instant, Owed)> {
         let at = |owed: Owed| {
-            let (since, time) = (self.since[owed as usize]?, self.times[owed as usize]?);
-            Some((since.checked_add(time)?, owed))
+            let time = match owed {
+                Owed::End => Some(LINGER_TIME),
+                Owed::Close => options.get().close_timeout,
+                Owed::Write => options.get().write_timeout,
+                Owed::Message => options.get().message_timeout,
+            };
+            Some((self.since[owed as usize]?.checked_add(time?)?, owed))
         };
         ALL.into_iter().filter_map(at).min_by_key(|(at, _)| *at)
     }

@@ -56,7 +56,7 @@ where
     F: FnOnce(WebSocket<S>) -> Fut,
     Fut: Future<Output = Result<()>>,
 {
-    let shared = ws.shared().clone();
+    let shared = ws.handle().shared().clone();
     shared.lock().driven = true;
     let (handler, outcome) = match catch_unwind(AssertUnwindSafe(|| handler(ws))) {
         Ok(handler) => (Some(Box::pin(handler)), None),

@@ -15,7 +15,8 @@ use crate::error::{Error, HandshakeError, Result};
 use crate::exchange;
 use crate::io::{Io, Stream};
 use crate::options::Options;
-use crate::socket::{Agreed, Role, WebSocket};
+use crate::shared::Agreed;
+use crate::socket::{Role, WebSocket};
 
 /// Accepts a WebSocket client on a stream of its own; `.await` what it returns.
 ///
@@ -96,7 +97,7 @@ impl<S: Io> IntoFuture for Accept<S> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let deadline = self.options.handshake_timeout;
+            let deadline = self.options.get().handshake_timeout;
             exchange::within(deadline, self.shake()).await
         })
     }
@@ -125,7 +126,7 @@ pub(crate) async fn receive<S: Io>(
     options: &Options,
     judge: &server::Options,
 ) -> Result<Received<S>> {
-    let (request, rest) = match exchange::read_request(&mut stream, options.head).await {
+    let (request, rest) = match exchange::read_request(&mut stream, options.get().head).await {
         Ok(read) => read,
         Err(error) => return Err(refuse(stream, error).await),
     };
@@ -164,8 +165,9 @@ impl<S: Io> Handshake<S> {
             uri: self.request.uri().clone(),
             protocol: self.accepted.protocol().map(Into::into),
         };
-        let ws = WebSocket::from_stream(self.stream, Role::Server, options, &self.rest);
-        Ok((ws.with_agreed(agreed), self.request))
+        let agreed = Some(Box::new(agreed));
+        let ws = WebSocket::open(self.stream, Role::Server, options, &self.rest, agreed);
+        Ok((ws, self.request))
     }
 }
 
@@ -249,7 +251,7 @@ impl Incoming {
     /// The transport has failed, or the client did not take the answer within
     /// [`Options::handshake_timeout`].
     pub async fn accept(self) -> Result<WebSocket> {
-        let deadline = self.options.handshake_timeout;
+        let deadline = self.options.get().handshake_timeout;
         Ok(exchange::within(deadline, self.open()).await?.0)
     }
 
@@ -265,7 +267,7 @@ impl Incoming {
         *response.status_mut() = status;
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);
-        let deadline = self.options.handshake_timeout;
+        let deadline = self.options.get().handshake_timeout;
         Reject {
             stream: self.handshake.stream,
             response,

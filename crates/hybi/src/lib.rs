@@ -14,6 +14,8 @@ mod deadlines;
 mod buffer;
 mod wakers;
 mod shared;
+mod sender;
+mod receiver;
 mod socket;
 mod driver;
 mod exchange;
@@ -40,7 +42,10 @@ pub use hybi_proto::text::Text;
 pub use incoming::{Accept, Incoming, Reject, accept};
 pub use io::{Io, Stream};
 pub use options::Options;
+pub use receiver::Receiver;
+pub use sender::{Permit, Sender};
 pub use server::Server;
+pub use shared::Id;
 pub use socket::{Role, WebSocket};
 
 /// The examples of the README are tested with those of the docs.

@@ -1,5 +1,6 @@
 //! What can be chosen for a connection, on either side.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hybi_proto::handshake::head;
@@ -13,8 +14,15 @@ use hybi_proto::limits::Limits;
 ///     .max_message(1 << 20)
 ///     .close_timeout(Duration::from_secs(5));
 /// ```
+///
+/// Cloning shares them.
+#[derive(Clone, Debug, Default)]
+pub struct Options(Arc<Values>);
+
+/// What the options say. The options of a server are those of all its connections, so that one
+/// copy serves them all.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub(crate) struct Values {
     pub(crate) limits: Limits,
     pub(crate) head: head::Limits,
     pub(crate) auto_pong: bool,
@@ -24,7 +32,7 @@ pub struct Options {
     pub(crate) message_timeout: Option<Duration>,
 }
 
-impl Default for Options {
+impl Default for Values {
     fn default() -> Self {
         Self {
             limits: Limits::default(),
@@ -39,6 +47,15 @@ impl Default for Options {
 }
 
 impl Options {
+    pub(crate) fn get(&self) -> &Values {
+        &self.0
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Values)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
+    }
+
     /// The defaults.
     #[must_use]
     pub fn new() -> Self {
@@ -47,78 +64,68 @@ impl Options {
 
     /// The largest message accepted, in bytes (default 16 MiB); a larger one closes with 1009.
     #[must_use]
-    pub fn max_message(mut self, bytes: impl Into<Option<usize>>) -> Self {
-        self.limits.message = bytes.into();
-        self
+    pub fn max_message(self, bytes: impl Into<Option<usize>>) -> Self {
+        self.with(|values| values.limits.message = bytes.into())
     }
 
     /// The most fragments accepted in one message (default 1,048,576); one more closes with 1008.
     #[must_use]
-    pub fn max_fragments(mut self, fragments: impl Into<Option<u32>>) -> Self {
-        self.limits.fragments = fragments.into();
-        self
+    pub fn max_fragments(self, fragments: impl Into<Option<u32>>) -> Self {
+        self.with(|values| values.limits.fragments = fragments.into())
     }
 
     /// The outgoing backlog, in bytes (default 1 MiB): while it is full `feed` answers
     /// [`SendError::Full`](crate::SendError::Full) and `send` waits. It overshoots by one message
     /// at most.
     #[must_use]
-    pub fn backlog(mut self, bytes: usize) -> Self {
-        self.limits.backlog = bytes;
-        self
+    pub fn backlog(self, bytes: usize) -> Self {
+        self.with(|values| values.limits.backlog = bytes)
     }
 
     /// The largest head of a request or a response, in bytes (default 16 KiB); a server answers
     /// a larger one with 431, or 414 if its target alone is too long.
     #[must_use]
-    pub fn max_head(mut self, bytes: usize) -> Self {
-        self.head.bytes = bytes;
-        self
+    pub fn max_head(self, bytes: usize) -> Self {
+        self.with(|values| values.head.bytes = bytes)
     }
 
     /// The most headers in a request or a response (default 100); a server answers more with 431.
     #[must_use]
-    pub fn max_headers(mut self, headers: usize) -> Self {
-        self.head.headers = headers;
-        self
+    pub fn max_headers(self, headers: usize) -> Self {
+        self.with(|values| values.head.headers = headers)
     }
 
     /// Whether pings are answered by themselves (default yes); without it the caller has to
     /// answer each [`Event::Ping`](crate::Event::Ping) with `pong`.
     #[must_use]
-    pub fn auto_pong(mut self, on: bool) -> Self {
-        self.auto_pong = on;
-        self
+    pub fn auto_pong(self, on: bool) -> Self {
+        self.with(|values| values.auto_pong = on)
     }
 
     /// The time that the opening handshake may take in all (default 10 s).
     #[must_use]
-    pub fn handshake_timeout(mut self, time: impl Into<Option<Duration>>) -> Self {
-        self.handshake_timeout = time.into();
-        self
+    pub fn handshake_timeout(self, time: impl Into<Option<Duration>>) -> Self {
+        self.with(|values| values.handshake_timeout = time.into())
     }
 
     /// The time from the first close frame to the end of the connection (default 30 s); after it
     /// the connection is aborted.
     #[must_use]
-    pub fn close_timeout(mut self, time: impl Into<Option<Duration>>) -> Self {
-        self.close_timeout = time.into();
-        self
+    pub fn close_timeout(self, time: impl Into<Option<Duration>>) -> Self {
+        self.with(|values| values.close_timeout = time.into())
     }
 
     /// The time without a byte taken by the peer while some wait for it (default 60 s); after it
     /// the connection is aborted.
     #[must_use]
-    pub fn write_timeout(mut self, time: impl Into<Option<Duration>>) -> Self {
-        self.write_timeout = time.into();
-        self
+    pub fn write_timeout(self, time: impl Into<Option<Duration>>) -> Self {
+        self.with(|values| values.write_timeout = time.into())
     }
 
     /// The time without a byte from the peer in the middle of a message (default 60 s); after it
     /// the connection is closed with 1008.
     #[must_use]
-    pub fn message_timeout(mut self, time: impl Into<Option<Duration>>) -> Self {
-        self.message_timeout = time.into();
-        self
+    pub fn message_timeout(self, time: impl Into<Option<Duration>>) -> Self {
+        self.with(|values| values.message_timeout = time.into())
     }
 }

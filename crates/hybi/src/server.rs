@@ -226,7 +226,7 @@ impl Server {
             let open = Box::pin(async move {
                 let _head = head;
                 let open = async { greet(&config, tcp, peer).await?.open().await };
-                let (ws, request) = exchange::within(config.options.handshake_timeout, open)
+                let (ws, request) = exchange::within(config.options.get().handshake_timeout, open)
                     .await
                     // What goes wrong here was answered where it could be, and concerns one client.
                     .ok()?;
@@ -255,7 +255,7 @@ impl Server {
                     self.heads.spawn(async move {
                         let _head = head;
                         let greet = greet(&config, tcp, peer);
-                        exchange::within(config.options.handshake_timeout, greet).await.ok()
+                        exchange::within(config.options.get().handshake_timeout, greet).await.ok()
                     });
                 }
                 Some(incoming) = self.heads.join_next() => {

@@ -6,15 +6,20 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::BufMut;
+use http::Uri;
+use hybi_proto::close::Close;
+use hybi_proto::code::CloseCode;
 use hybi_proto::connection::{Connection, Role, State};
 use hybi_proto::error::ProtocolError;
 use hybi_proto::message::Event;
+use hybi_proto::text::Text;
 use tokio::io::AsyncReadExt;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::buffer;
 use crate::deadlines::{Deadlines, Owed};
@@ -24,11 +29,31 @@ use crate::io::{Io, LINGER};
 use crate::options::Options;
 use crate::wakers::Wakers;
 
-/// What all handles of one connection share.
+/// One of the handles of a connection; the last one that goes ends it.
+#[derive(Debug)]
+pub(crate) struct Handle<S: Io>(Arc<Shared<S>>);
+
+/// What all handles of one connection share, and the driver with them.
 #[derive(Debug)]
 pub(crate) struct Shared<S> {
     link: Mutex<Link<S>>,
     pub(crate) wakers: Arc<Wakers>,
+    /// Who waits for room in the backlog, in the order in which they came.
+    turn: Semaphore,
+    handles: AtomicUsize,
+    id: Id,
+    agreed: Option<Box<Agreed>>,
+}
+
+/// Tells a connection from all others of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Id(u64);
+
+/// What the opening handshake has settled.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Agreed {
+    pub(crate) uri: Uri,
+    pub(crate) protocol: Option<Box<str>>,
 }
 
 /// The connection and its transport.
@@ -92,20 +117,103 @@ const EVENTS: u8 = 64;
 const SLICES: usize = 64;
 
 impl<S: Io> Shared<S> {
-    pub(crate) fn new(io: S, client: bool, read_ahead: &[u8], options: &Options) -> Arc<Self> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Link<S>> {
+        // A panic of the transport's leaves the connection as it was between two calls.
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: Io> Handle<S> {
+    pub(crate) fn new(
+        io: S,
+        client: bool,
+        read_ahead: &[u8],
+        options: &Options,
+        agreed: Option<Box<Agreed>>,
+    ) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let wakers = Arc::new(Wakers::default());
+        Self(Arc::new(Shared {
+            link: Mutex::new(Link::new(
+                io,
+                client,
+                read_ahead,
+                options,
+                wakers.clone().into(),
+            )),
+            wakers,
+            turn: Semaphore::new(1),
+            handles: AtomicUsize::new(1),
+            id: Id(NEXT.fetch_add(1, Ordering::Relaxed)),
+            agreed,
+        }))
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared<S>> {
+        &self.0
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Link<S>> {
+        self.0.lock()
+    }
+
+    pub(crate) fn wakers(&self) -> &Wakers {
+        &self.0.wakers
+    }
+
+    pub(crate) fn turn(&self) -> &Semaphore {
+        &self.0.turn
+    }
+
+    pub(crate) fn id(&self) -> Id {
+        self.0.id
+    }
+
+    pub(crate) fn agreed(&self) -> Option<&Agreed> {
+        self.0.agreed.as_deref()
+    }
+}
+
+impl<S: Io> Clone for Handle<S> {
+    fn clone(&self) -> Self {
+        self.0.handles.fetch_add(1, Ordering::Relaxed);
+        Self(self.0.clone())
+    }
+}
+
+impl<S: Io> Drop for Handle<S> {
+    fn drop(&mut self) {
+        if self.0.handles.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return;
+        }
+        let mut link = self.lock();
+        if link.driven {
+            link.abandoned = true;
+            if !link.driving {
+                self.wakers().wake_driver();
+            }
+        } else if !link.has_ended() {
+            let close = Close::new(CloseCode::GOING_AWAY, Text::default()).ok();
+            link.connection.close(close.as_ref());
+            link.abort();
+        }
+    }
+}
+
+impl<S: Io> Link<S> {
+    fn new(io: S, client: bool, read_ahead: &[u8], options: &Options, waker: Waker) -> Self {
         let role = if client {
             Role::Client(entropy::mask_key)
         } else {
             Role::Server
         };
-        let mut connection = Connection::new(role, options.limits.clone());
-        connection.set_auto_pong(options.auto_pong);
+        let mut connection = Connection::new(role, options.get().limits.clone());
+        connection.set_auto_pong(options.get().auto_pong);
         if !read_ahead.is_empty() {
             connection.lend_inbox(Vec::with_capacity(read_ahead.len()));
             connection.inbox().put_slice(read_ahead);
         }
-        let wakers = Arc::new(Wakers::default());
-        let link = Link {
+        Self {
             io: Some(io),
             place: None,
             connection,
@@ -115,29 +223,18 @@ impl<S: Io> Shared<S> {
             unasked: 0,
             lent: false,
             lent_outbox: false,
-            waker: Waker::from(wakers.clone()),
+            waker,
             client,
             driven: false,
             driving: false,
             abandoned: false,
             end: End::Live,
             fault: None,
-            deadlines: Deadlines::new(options),
+            deadlines: Deadlines::new(options.clone()),
             starved: false,
-        };
-        Arc::new(Self {
-            link: Mutex::new(link),
-            wakers,
-        })
+        }
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Link<S>> {
-        // A panic of the transport's leaves the connection as it was between two calls.
-        self.link.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<S: Io> Link<S> {
     pub(crate) fn io(&self) -> Option<&S> {
         self.io.as_ref()
     }
@@ -324,6 +421,8 @@ impl<S: Io> Link<S> {
         self.place = None;
         self.deadlines.clear();
         self.end = End::Ended;
+        // Nobody waits for this transport any more.
+        self.waker.wake_by_ref();
     }
 
     /// How a receiver learns of the end: an error once if it was not clean, and then that it has
@@ -462,10 +561,10 @@ mod tests {
     #[tokio::test]
     async fn an_idle_connection_holds_no_buffer() {
         let (io, mut peer) = duplex(1 << 20);
-        let shared = Shared::new(io, true, &[], &Options::new());
+        let handle = Handle::new(io, true, &[], &Options::new(), None);
         let many = [0x82, 3, 1, 2, 3].repeat(1000);
         peer.write_all(&many).await.unwrap();
-        let mut link = shared.lock();
+        let mut link = handle.lock();
         assert!(link.poll_fill(false).is_ready());
         link.decode_ahead();
         link.return_inbox();

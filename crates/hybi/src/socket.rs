@@ -1,26 +1,22 @@
-//! A WebSocket in the hands of its user: receive, send, close.
+//! A WebSocket in the hands of its user: both halves in one.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 
 use http::Uri;
-use hybi_proto::close::{Close, CloseInfo};
+use hybi_proto::close::CloseInfo;
 use hybi_proto::code::CloseCode;
 use hybi_proto::connection::State;
 use hybi_proto::message::{Event, Message};
 use hybi_proto::text::Text;
-
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::task::coop;
 
 use crate::error::{Error, Result};
 use crate::io::{Io, Stream};
 use crate::options::Options;
-use crate::shared::{Link, Shared};
-use crate::wakers::Interest;
+use crate::receiver::Receiver;
+use crate::sender::{Permit, Sender};
+use crate::shared::{Agreed, Handle, Id};
 
 /// A WebSocket connection, on either side.
 ///
@@ -36,15 +32,8 @@ use crate::wakers::Interest;
 /// Dropping an undriven socket tries one write of what is queued and a close frame with 1001,
 /// and aborts. To be sure that all has arrived, [`close`](Self::close) it.
 pub struct WebSocket<S: Io = Stream> {
-    shared: Arc<Shared<S>>,
-    agreed: Option<Box<Agreed>>,
-}
-
-/// What the opening handshake has settled.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Agreed {
-    pub(crate) uri: Uri,
-    pub(crate) protocol: Option<Box<str>>,
+    sender: Sender<S>,
+    receiver: Receiver<S>,
 }
 
 /// Which end of a connection this is.
@@ -61,26 +50,54 @@ impl<S: Io> WebSocket<S> {
     ///
     /// `read_ahead` is what was read behind the handshake: the first bytes of frames, if any.
     pub fn from_stream(stream: S, role: Role, options: &Options, read_ahead: &[u8]) -> Self {
-        let shared = Shared::new(stream, role == Role::Client, read_ahead, options);
-        Self {
-            shared,
-            agreed: None,
-        }
+        Self::open(stream, role, options, read_ahead, None)
     }
 
-    pub(crate) fn with_agreed(mut self, agreed: Agreed) -> Self {
-        self.agreed = Some(Box::new(agreed));
-        self
+    pub(crate) fn open(
+        stream: S,
+        role: Role,
+        options: &Options,
+        read_ahead: &[u8],
+        agreed: Option<Box<Agreed>>,
+    ) -> Self {
+        let handle = Handle::new(stream, role == Role::Client, read_ahead, options, agreed);
+        Self {
+            sender: Sender {
+                handle: handle.clone(),
+            },
+            receiver: Receiver { handle },
+        }
     }
 
     /// Holds a server's place until the transport is gone.
     pub(crate) fn with_place(self, place: Option<OwnedSemaphorePermit>) -> Self {
-        self.shared.lock().place = place;
+        self.handle().lock().place = place;
         self
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared<S>> {
-        &self.shared
+    pub(crate) fn handle(&self) -> &Handle<S> {
+        &self.sender.handle
+    }
+
+    /// Tells this connection from all others of the process.
+    #[must_use]
+    pub fn id(&self) -> Id {
+        self.sender.id()
+    }
+
+    /// A handle to send with, from anywhere.
+    #[must_use]
+    pub fn sender(&self) -> Sender<S> {
+        self.sender.clone()
+    }
+
+    /// The two halves, for two tasks. No task and no channel is made; a driven socket stays so.
+    ///
+    /// The connection is open as long as one of them lives. What is said of dropping a
+    /// `WebSocket` holds for the last of them.
+    #[must_use]
+    pub fn split(self) -> (Sender<S>, Receiver<S>) {
+        (self.sender, self.receiver)
     }
 
     /// Waits for the next message; `None` after a clean close.
@@ -92,16 +109,7 @@ impl<S: Io> WebSocket<S> {
     /// How the connection ended, if that was not clean: once, and [`Error::Closed`] from then on.
     /// A violation by the peer is answered with the right close code before it is returned.
     pub async fn recv(&mut self) -> Result<Option<Message>> {
-        poll_fn(|cx| {
-            loop {
-                match ready!(self.poll_event(cx))? {
-                    Some(Event::Message(message)) => return Poll::Ready(Ok(Some(message))),
-                    Some(_) => {}
-                    None => return Poll::Ready(Ok(None)),
-                }
-            }
-        })
-        .await
+        self.receiver.recv().await
     }
 
     /// Waits for the next event: as [`recv`](Self::recv), but pings, pongs and the close frame
@@ -113,81 +121,7 @@ impl<S: Io> WebSocket<S> {
     ///
     /// As [`recv`](Self::recv).
     pub async fn recv_event(&mut self) -> Result<Option<Event>> {
-        poll_fn(|cx| self.poll_event(cx)).await
-    }
-
-    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>>> {
-        let mut link = self.shared.lock();
-        // A socket that is always ready must not starve its neighbors.
-        if link.spends_budget() {
-            ready!(coop::poll_proceed(cx)).made_progress();
-        }
-        if link.driven {
-            self.poll_driven_event(&mut link, cx)
-        } else {
-            self.poll_own_event(&mut link, cx)
-        }
-    }
-
-    /// Takes the next event from what the driver has read.
-    fn poll_driven_event(
-        &self,
-        link: &mut Link<S>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Event>>> {
-        let paused = link.is_ahead();
-        let event = match link.next() {
-            Some(event) => Poll::Ready(event.map(Some).map_err(Error::Protocol)),
-            None if link.connection.state() == State::Closed => {
-                Poll::Ready(link.verdict().map(|()| None))
-            }
-            None => {
-                self.shared.wakers.wait(Interest::Recv, cx.waker());
-                Poll::Pending
-            }
-        };
-        if !link.driving && (paused || link.connection.buffered() > 0) {
-            self.shared.wakers.wake_driver();
-        }
-        event
-    }
-
-    /// Reads until there is an event, and writes what waits meanwhile.
-    fn poll_own_event(
-        &self,
-        link: &mut Link<S>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Event>>> {
-        loop {
-            match link.next() {
-                Some(Ok(event)) => {
-                    link.return_inbox();
-                    return Poll::Ready(Ok(Some(event)));
-                }
-                // The error is told when the peer was told.
-                Some(Err(error)) => link.fail(error),
-                None => {}
-            }
-            self.shared.wakers.wait(Interest::Recv, cx.waker());
-            if link.connection.state() == State::Closed {
-                link.return_inbox();
-                if link.poll_end().is_ready() {
-                    return Poll::Ready(link.verdict().map(|()| None));
-                }
-            } else {
-                let _ = link.poll_drain();
-                if link.poll_fill(true).is_ready() {
-                    continue;
-                }
-                link.return_inbox();
-                link.return_outbox();
-                if link.has_fault() {
-                    link.lose(Error::Closed);
-                    continue;
-                }
-            }
-            ready!(link.poll_deadlines());
-        }
+        self.receiver.recv_event().await
     }
 
     /// Sends a message: queues the whole of it or nothing, then writes as much as the transport
@@ -202,54 +136,18 @@ impl<S: Io> WebSocket<S> {
     ///
     /// [`Error::Closed`] once the connection is closing; an error of the transport.
     pub async fn send(&mut self, message: impl Into<Message>) -> Result<()> {
-        let mut message = Some(message.into());
-        poll_fn(|cx| {
-            let mut link = self.shared.lock();
-            ready!(self.poll_room(&mut link, cx))?;
-            let Some(message) = message.take() else {
-                return Poll::Ready(Ok(()));
-            };
-            Poll::Ready(self.queue(&mut link, |link| link.connection.send(message)))
-        })
-        .await
+        self.sender.send(message).await
     }
 
-    /// Waits until the backlog has room.
-    fn poll_room(&self, link: &mut Link<S>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        while link.connection.state() == State::Open && link.connection.is_full() {
-            link.may_send()?;
-            self.shared.wakers.wait(Interest::Send, cx.waker());
-            if link.driven {
-                return Poll::Pending;
-            }
-            let before = link.connection.buffered();
-            let _ = link.poll_drain();
-            if link.connection.buffered() == before {
-                ready!(link.poll_deadlines());
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Queues something, and writes it unless a driver will.
-    fn queue<E: Into<Error>>(
-        &self,
-        link: &mut Link<S>,
-        queue: impl FnOnce(&mut Link<S>) -> std::result::Result<(), E>,
-    ) -> Result<()> {
-        link.may_send()?;
-        if link.driven {
-            queue(link).map_err(Into::into)?;
-            if !link.driving {
-                self.shared.wakers.wake_driver();
-            }
-            return Ok(());
-        }
-        link.lend_outbox();
-        let queued = queue(link).map_err(Into::into);
-        let _ = link.poll_drain();
-        link.return_outbox();
-        queued
+    /// Waits for the right to queue one message of any size: see [`Sender::reserve`].
+    ///
+    /// Cancel safe: a dropped call gives up its place.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub async fn reserve(&mut self) -> Result<Permit<'_, S>> {
+        self.sender.reserve().await
     }
 
     /// Queues a message and writes nothing yet, so that many leave together: with the next
@@ -260,10 +158,7 @@ impl<S: Io> WebSocket<S> {
     /// [`SendError::Full`](crate::SendError::Full) while the backlog is full: nothing was queued.
     /// [`Error::Closed`] once the connection is closing.
     pub fn feed(&mut self, message: impl Into<Message>) -> Result<()> {
-        let message = message.into();
-        let mut link = self.shared.lock();
-        link.may_send()?;
-        Ok(link.connection.send(message)?)
+        self.sender.feed(message)
     }
 
     /// Waits until all that was queued is handed to the operating system.
@@ -275,28 +170,7 @@ impl<S: Io> WebSocket<S> {
     /// An error of the transport; [`Error::Closed`] if the connection has ended without a clean
     /// close, so that what was queued may not have left.
     pub async fn flush(&mut self) -> Result<()> {
-        poll_fn(|cx| {
-            let mut link = self.shared.lock();
-            loop {
-                link.may_flush()?;
-                self.shared.wakers.wait(Interest::Send, cx.waker());
-                if link.driven {
-                    if link.connection.buffered() == 0 {
-                        return Poll::Ready(Ok(()));
-                    }
-                    if !link.driving {
-                        self.shared.wakers.wake_driver();
-                    }
-                    return Poll::Pending;
-                }
-                if link.poll_flush().is_ready() {
-                    link.return_outbox();
-                    return Poll::Ready(link.may_flush());
-                }
-                ready!(link.poll_deadlines());
-            }
-        })
-        .await
+        self.sender.flush().await
     }
 
     /// Sends a ping of at most 125 bytes (RFC 6455 §5.5.2). The answer is an
@@ -307,8 +181,7 @@ impl<S: Io> WebSocket<S> {
     /// [`SendError::ControlTooLong`](crate::SendError::ControlTooLong), and as
     /// [`feed`](Self::feed).
     pub fn ping(&mut self, payload: impl AsRef<[u8]>) -> Result<()> {
-        let mut link = self.shared.lock();
-        self.queue(&mut link, |link| link.connection.ping(payload.as_ref()))
+        self.sender.ping(payload)
     }
 
     /// Sends a pong of at most 125 bytes that answers a ping, where
@@ -318,8 +191,7 @@ impl<S: Io> WebSocket<S> {
     ///
     /// As [`ping`](Self::ping).
     pub fn pong(&mut self, payload: impl AsRef<[u8]>) -> Result<()> {
-        let mut link = self.shared.lock();
-        self.queue(&mut link, |link| link.connection.pong(payload.as_ref()))
+        self.sender.pong(payload)
     }
 
     /// Closes the connection: sends a close frame behind what is queued and waits until the peer
@@ -347,56 +219,43 @@ impl<S: Io> WebSocket<S> {
     ///
     /// A code that no frame may carry or a reason of more than 123 bytes: nothing is sent.
     pub fn start_close(&mut self, code: CloseCode, reason: impl Into<Text>) -> Result<()> {
-        let close = Close::new(code, reason)?;
-        let mut link = self.shared.lock();
-        if link.connection.state() != State::Open {
-            return Ok(());
-        }
-        self.queue(&mut link, |link| {
-            link.connection.close(Some(&close));
-            Ok::<(), Error>(())
-        })
+        self.sender.start_close(code, reason)
     }
 
     /// Ends the connection at once, without a close frame.
     pub fn abort(&mut self) {
-        let mut link = self.shared.lock();
-        link.connection.outbox().clear();
-        link.lose(Error::Closed);
-        if !link.driving {
-            self.shared.wakers.wake_driver();
-        }
+        self.sender.abort();
     }
 
     /// Where the connection stands.
     #[must_use]
     pub fn state(&self) -> State {
-        self.shared.lock().connection.state()
+        self.sender.state()
     }
 
     /// How the connection ended, once it has: the code and the reason, who began, and whether it
     /// was clean.
     #[must_use]
     pub fn close_info(&self) -> Option<CloseInfo> {
-        self.shared.lock().connection.close_info().cloned()
+        self.sender.close_info()
     }
 
     /// The number of bytes that are queued, framing included.
     #[must_use]
     pub fn buffered(&self) -> usize {
-        self.shared.lock().connection.buffered()
+        self.sender.buffered()
     }
 
     /// The subprotocol that the opening handshake has settled on.
     #[must_use]
     pub fn protocol(&self) -> Option<&str> {
-        self.agreed.as_ref()?.protocol.as_deref()
+        self.handle().agreed()?.protocol.as_deref()
     }
 
     /// On a client the URL without fragment and credentials, on a server the request's target.
     #[must_use]
     pub fn uri(&self) -> Option<&Uri> {
-        Some(&self.agreed.as_ref()?.uri)
+        Some(&self.handle().agreed()?.uri)
     }
 }
 
@@ -404,37 +263,22 @@ impl WebSocket<Stream> {
     /// Our own address, while the socket is open; `None` in memory.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.shared.lock().io()?.local_addr()
+        self.sender.local_addr()
     }
 
     /// The peer's address, while the socket is open; `None` in memory.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.shared.lock().io()?.peer_addr()
-    }
-}
-
-impl<S: Io> Drop for WebSocket<S> {
-    fn drop(&mut self) {
-        let mut link = self.shared.lock();
-        if link.driven {
-            link.abandoned = true;
-            if !link.driving {
-                self.shared.wakers.wake_driver();
-            }
-        } else if !link.has_ended() {
-            let close = Close::new(CloseCode::GOING_AWAY, Text::default()).ok();
-            link.connection.close(close.as_ref());
-            link.abort();
-        }
+        self.sender.peer_addr()
     }
 }
 
 impl<S: Io> fmt::Debug for WebSocket<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebSocket")
+            .field("id", &self.id())
             .field("state", &self.state())
-            .field("agreed", &self.agreed)
+            .field("agreed", &self.handle().agreed())
             .finish_non_exhaustive()
     }
 }

@@ -16,8 +16,10 @@ struct Slots {
     driver: Option<Waker>,
     /// Waits for an event.
     recv: Option<Waker>,
-    /// Waits for room in the backlog, or for it to be empty.
+    /// Waits for room in the backlog: who has the turn.
     send: Option<Waker>,
+    /// Wait until all has left.
+    flush: Vec<Waker>,
 }
 
 /// What somebody waits for.
@@ -26,6 +28,7 @@ pub(crate) enum Interest {
     Drive,
     Recv,
     Send,
+    Flush,
 }
 
 impl Wakers {
@@ -40,6 +43,12 @@ impl Wakers {
             Interest::Drive => &mut slots.driver,
             Interest::Recv => &mut slots.recv,
             Interest::Send => &mut slots.send,
+            Interest::Flush => {
+                if !slots.flush.iter().any(|known| known.will_wake(waker)) {
+                    slots.flush.push(waker.clone());
+                }
+                return;
+            }
         };
         match slot {
             Some(known) => known.clone_from(waker),
@@ -64,14 +73,21 @@ impl Wakers {
     /// whether the receiver is in the driver's own task: it is not woken, for it can be polled at
     /// once.
     pub(crate) fn pass_on(&self, event: bool, room: bool, by: &Waker) -> bool {
-        let (recv, send) = {
+        let mut recv = None;
+        let mut send = None;
+        let mut flush = Vec::new();
+        {
             let mut slots = self.slots();
-            let recv = if event { slots.recv.take() } else { None };
-            let send = if room { slots.send.take() } else { None };
-            (recv, send)
-        };
-        if let Some(sender) = send {
-            sender.wake();
+            if event {
+                recv = slots.recv.take();
+            }
+            if room {
+                send = slots.send.take();
+                flush = std::mem::take(&mut slots.flush);
+            }
+        }
+        for waker in send.into_iter().chain(flush) {
+            waker.wake();
         }
         match recv {
             Some(receiver) if receiver.will_wake(by) => true,
@@ -102,7 +118,8 @@ impl Wake for Wakers {
                 std::mem::take(&mut *slots)
             }
         };
-        for waker in [slots.driver, slots.recv, slots.send].into_iter().flatten() {
+        let one = [slots.driver, slots.recv, slots.send];
+        for waker in one.into_iter().flatten().chain(slots.flush) {
             waker.wake();
         }
     }

@@ -1,0 +1,149 @@
+//! The receiving half of a connection: one handle.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::task::{Context, Poll, ready};
+
+use hybi_proto::connection::State;
+use hybi_proto::message::{Event, Message};
+use tokio::task::coop;
+
+use crate::error::{Error, Result};
+use crate::io::{Io, Stream};
+use crate::sender::Sender;
+use crate::shared::{Handle, Link};
+use crate::wakers::Interest;
+
+/// The receiving half of a [`WebSocket`](crate::WebSocket).
+///
+/// On a connection that is not driven it is what keeps it alive: keep calling
+/// [`recv`](Self::recv), for pings are answered, closes are seen, what is queued is written and
+/// deadlines are kept while it waits.
+pub struct Receiver<S: Io = Stream> {
+    pub(crate) handle: Handle<S>,
+}
+
+impl<S: Io> Receiver<S> {
+    /// A handle to send with.
+    #[must_use]
+    pub fn sender(&self) -> Sender<S> {
+        Sender {
+            handle: self.handle.clone(),
+        }
+    }
+
+    /// Waits for the next message; `None` after a clean close.
+    ///
+    /// Cancel safe: a dropped call loses nothing. What is queued is written while it waits.
+    ///
+    /// # Errors
+    ///
+    /// How the connection ended, if that was not clean: once, and [`Error::Closed`] from then on.
+    /// A violation by the peer is answered with the right close code before it is returned.
+    pub async fn recv(&mut self) -> Result<Option<Message>> {
+        poll_fn(|cx| {
+            loop {
+                match ready!(self.poll_event(cx))? {
+                    Some(Event::Message(message)) => return Poll::Ready(Ok(Some(message))),
+                    Some(_) => {}
+                    None => return Poll::Ready(Ok(None)),
+                }
+            }
+        })
+        .await
+    }
+
+    /// Waits for the next event: as [`recv`](Self::recv), but pings, pongs and the close frame
+    /// are shown too. `None` after a clean close.
+    ///
+    /// Cancel safe: a dropped call loses nothing. What is queued is written while it waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub async fn recv_event(&mut self) -> Result<Option<Event>> {
+        poll_fn(|cx| self.poll_event(cx)).await
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>>> {
+        let mut link = self.handle.lock();
+        // A socket that is always ready must not starve its neighbors.
+        if link.spends_budget() {
+            ready!(coop::poll_proceed(cx)).made_progress();
+        }
+        if link.driven {
+            self.poll_driven_event(&mut link, cx)
+        } else {
+            self.poll_own_event(&mut link, cx)
+        }
+    }
+
+    /// Takes the next event from what the driver has read.
+    fn poll_driven_event(
+        &self,
+        link: &mut Link<S>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Event>>> {
+        let paused = link.is_ahead();
+        let event = match link.next() {
+            Some(event) => Poll::Ready(event.map(Some).map_err(Error::Protocol)),
+            None if link.connection.state() == State::Closed => {
+                Poll::Ready(link.verdict().map(|()| None))
+            }
+            None => {
+                self.handle.wakers().wait(Interest::Recv, cx.waker());
+                Poll::Pending
+            }
+        };
+        if !link.driving && (paused || link.connection.buffered() > 0) {
+            self.handle.wakers().wake_driver();
+        }
+        event
+    }
+
+    /// Reads until there is an event, and writes what waits meanwhile.
+    fn poll_own_event(
+        &self,
+        link: &mut Link<S>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Event>>> {
+        loop {
+            match link.next() {
+                Some(Ok(event)) => {
+                    link.return_inbox();
+                    return Poll::Ready(Ok(Some(event)));
+                }
+                // The error is told when the peer was told.
+                Some(Err(error)) => link.fail(error),
+                None => {}
+            }
+            self.handle.wakers().wait(Interest::Recv, cx.waker());
+            if link.connection.state() == State::Closed {
+                link.return_inbox();
+                if link.poll_end().is_ready() {
+                    return Poll::Ready(link.verdict().map(|()| None));
+                }
+            } else {
+                let _ = link.poll_drain();
+                if link.poll_fill(true).is_ready() {
+                    continue;
+                }
+                link.return_inbox();
+                link.return_outbox();
+                if link.has_fault() {
+                    link.lose(Error::Closed);
+                    continue;
+                }
+            }
+            ready!(link.poll_deadlines());
+        }
+    }
+}
+
+impl<S: Io> fmt::Debug for Receiver<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver")
+            .field("id", &self.handle.id())
+            .finish_non_exhaustive()
+    }
+}

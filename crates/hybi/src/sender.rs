@@ -1,0 +1,311 @@
+//! The sending half of a connection: any number of handles, used from anywhere.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::task::{Context, Poll, ready};
+
+use hybi_proto::close::{Close, CloseInfo};
+use hybi_proto::code::CloseCode;
+use hybi_proto::connection::State;
+use hybi_proto::error::SendError;
+use hybi_proto::message::Message;
+use hybi_proto::text::Text;
+use tokio::sync::SemaphorePermit;
+
+use crate::error::{Error, Result};
+use crate::io::{Io, Stream};
+use crate::shared::{Handle, Id, Link};
+use crate::wakers::Interest;
+
+/// The sending half of a [`WebSocket`](crate::WebSocket), cheap to clone and to share: messages of
+/// many tasks interleave as whole messages.
+///
+/// On a driven connection a sender queues and wakes the driver; otherwise it writes by itself.
+/// Holding one keeps the connection open, but somebody has to receive, or pings and closes are
+/// not seen. All methods are cancel safe: a dropped call loses nothing that was queued.
+pub struct Sender<S: Io = Stream> {
+    pub(crate) handle: Handle<S>,
+}
+
+/// The right to queue one message, given by [`Sender::reserve`]; dropped, it goes to the next who
+/// waits for it.
+#[must_use = "a permit that is dropped lets the next one send"]
+pub struct Permit<'a, S: Io = Stream> {
+    sender: &'a Sender<S>,
+    _turn: SemaphorePermit<'a>,
+}
+
+impl<S: Io> Permit<'_, S> {
+    /// Queues the message, and writes as much as the transport takes at once. It cannot fail: if
+    /// the connection has ended meanwhile, the message shares the fate of all that was queued.
+    pub fn commit(self, message: impl Into<Message>) {
+        let message = message.into();
+        let mut link = self.sender.handle.lock();
+        let _ = self
+            .sender
+            .queue(&mut link, |link| link.connection.send_over(message));
+    }
+}
+
+impl<S: Io> Sender<S> {
+    /// Tells this connection from all others of the process.
+    #[must_use]
+    pub fn id(&self) -> Id {
+        self.handle.id()
+    }
+
+    /// Sends a message: queues the whole of it or nothing, then writes as much as the transport
+    /// takes at once. Waits while the backlog is full, or somebody who came before does: first
+    /// come, first served.
+    ///
+    /// What the transport did not take is written by the calls that follow, of any handle; to
+    /// wait for that, [`flush`](Self::flush). On a driven connection the driver writes.
+    ///
+    /// Cancel safe: a dropped call has queued the whole message or nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] once the connection is closing; an error of the transport.
+    pub async fn send(&self, message: impl Into<Message>) -> Result<()> {
+        let message = message.into();
+        {
+            let mut link = self.handle.lock();
+            if self.handle.turn().available_permits() > 0 && !link.connection.is_full() {
+                return self.queue(&mut link, |link| link.connection.send(message));
+            }
+        }
+        let permit = self.reserve().await?;
+        let mut link = self.handle.lock();
+        permit
+            .sender
+            .queue(&mut link, |link| link.connection.send_over(message))
+    }
+
+    /// Waits for the right to queue one message of any size: until there is room in the backlog
+    /// and all who came before have had theirs.
+    ///
+    /// Cancel safe: a dropped call gives up its place.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub async fn reserve(&self) -> Result<Permit<'_, S>> {
+        // The semaphore is never closed.
+        let turn = self
+            .handle
+            .turn()
+            .acquire()
+            .await
+            .map_err(|_| Error::Closed)?;
+        poll_fn(|cx| self.poll_room(&mut self.handle.lock(), cx)).await?;
+        Ok(Permit {
+            sender: self,
+            _turn: turn,
+        })
+    }
+
+    /// Waits until the backlog has room. Only who has the turn waits here.
+    fn poll_room(&self, link: &mut Link<S>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        loop {
+            link.may_send()?;
+            if link.connection.state() != State::Open {
+                return Poll::Ready(Err(Error::Closed));
+            }
+            if !link.connection.is_full() {
+                return Poll::Ready(Ok(()));
+            }
+            self.handle.wakers().wait(Interest::Send, cx.waker());
+            if link.driven {
+                return Poll::Pending;
+            }
+            let before = link.connection.buffered();
+            let _ = link.poll_drain();
+            if link.connection.buffered() == before {
+                ready!(link.poll_deadlines());
+            }
+        }
+    }
+
+    /// Queues something, and writes it unless a driver will.
+    fn queue<E: Into<Error>>(
+        &self,
+        link: &mut Link<S>,
+        queue: impl FnOnce(&mut Link<S>) -> std::result::Result<(), E>,
+    ) -> Result<()> {
+        link.may_send()?;
+        if link.driven {
+            queue(link).map_err(Into::into)?;
+            if !link.driving {
+                self.handle.wakers().wake_driver();
+            }
+            return Ok(());
+        }
+        link.lend_outbox();
+        let queued = queue(link).map_err(Into::into);
+        let _ = link.poll_drain();
+        link.return_outbox();
+        queued
+    }
+
+    /// Queues a message and writes nothing yet, so that many leave together: with the next
+    /// `send`, `flush` or `recv`; on a driven connection, when the handler yields.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Full`] while the backlog is full or somebody waits for room in it: nothing
+    /// was queued. [`Error::Closed`] once the connection is closing.
+    pub fn feed(&self, message: impl Into<Message>) -> Result<()> {
+        let message = message.into();
+        let mut link = self.handle.lock();
+        link.may_send()?;
+        if self.handle.turn().available_permits() == 0 && link.connection.state() == State::Open {
+            return Err(SendError::Full.into());
+        }
+        link.connection.send(message)?;
+        if link.driven && !link.driving {
+            self.handle.wakers().wake_driver();
+        }
+        Ok(())
+    }
+
+    /// Waits until all that was queued is handed to the operating system.
+    ///
+    /// Cancel safe: a dropped call loses nothing.
+    ///
+    /// # Errors
+    ///
+    /// An error of the transport; [`Error::Closed`] if the connection has ended without a clean
+    /// close, so that what was queued may not have left.
+    pub async fn flush(&self) -> Result<()> {
+        poll_fn(|cx| {
+            let mut link = self.handle.lock();
+            loop {
+                link.may_flush()?;
+                self.handle.wakers().wait(Interest::Flush, cx.waker());
+                if link.driven {
+                    if link.connection.buffered() == 0 {
+                        return Poll::Ready(Ok(()));
+                    }
+                    if !link.driving {
+                        self.handle.wakers().wake_driver();
+                    }
+                    return Poll::Pending;
+                }
+                if link.poll_flush().is_ready() {
+                    link.return_outbox();
+                    return Poll::Ready(link.may_flush());
+                }
+                ready!(link.poll_deadlines());
+            }
+        })
+        .await
+    }
+
+    /// Sends a ping of at most 125 bytes (RFC 6455 §5.5.2). The answer is an
+    /// [`Event::Pong`](crate::Event::Pong) with the same payload.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::ControlTooLong`](crate::SendError::ControlTooLong), and as
+    /// [`feed`](Self::feed).
+    pub fn ping(&self, payload: impl AsRef<[u8]>) -> Result<()> {
+        let mut link = self.handle.lock();
+        self.queue(&mut link, |link| link.connection.ping(payload.as_ref()))
+    }
+
+    /// Sends a pong of at most 125 bytes that answers a ping, where
+    /// [`Options::auto_pong`](crate::Options::auto_pong) is off, or that answers none (RFC 6455 §5.5.3).
+    ///
+    /// # Errors
+    ///
+    /// As [`ping`](Self::ping).
+    pub fn pong(&self, payload: impl AsRef<[u8]>) -> Result<()> {
+        let mut link = self.handle.lock();
+        self.queue(&mut link, |link| link.connection.pong(payload.as_ref()))
+    }
+
+    /// Sends a close frame behind what is queued, and nothing can be sent any more. It ends once
+    /// the peer has answered, which the receiver sees. A second call changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// A code that no frame may carry or a reason of more than 123 bytes: nothing is sent.
+    pub fn start_close(&self, code: CloseCode, reason: impl Into<Text>) -> Result<()> {
+        let close = Close::new(code, reason)?;
+        let mut link = self.handle.lock();
+        if link.connection.state() != State::Open {
+            return Ok(());
+        }
+        self.queue(&mut link, |link| {
+            link.connection.close(Some(&close));
+            Ok::<(), Error>(())
+        })
+    }
+
+    /// Ends the connection at once, without a close frame.
+    pub fn abort(&self) {
+        let mut link = self.handle.lock();
+        link.connection.outbox().clear();
+        link.lose(Error::Closed);
+        if !link.driving {
+            self.handle.wakers().wake_driver();
+        }
+    }
+
+    /// Where the connection stands.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.handle.lock().connection.state()
+    }
+
+    /// How the connection ended, once it has: the code and the reason, who began, and whether it
+    /// was clean.
+    #[must_use]
+    pub fn close_info(&self) -> Option<CloseInfo> {
+        self.handle.lock().connection.close_info().cloned()
+    }
+
+    /// The number of bytes that are queued, framing included.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.handle.lock().connection.buffered()
+    }
+}
+
+impl Sender<Stream> {
+    /// Our own address, while the socket is open; `None` in memory.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.handle.lock().io()?.local_addr()
+    }
+
+    /// The peer's address, while the socket is open; `None` in memory.
+    #[must_use]
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.handle.lock().io()?.peer_addr()
+    }
+}
+
+impl<S: Io> Clone for Sender<S> {
+    fn clone(&self) -> Self {
+        Self {
+            handle: self.handle.clone(),
+        }
+    }
+}
+
+impl<S: Io> fmt::Debug for Sender<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("id", &self.id())
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: Io> fmt::Debug for Permit<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Permit").field(self.sender).finish()
+    }
+}
