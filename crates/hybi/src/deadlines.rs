@@ -67,6 +67,12 @@ impl Deadlines {
     pub(crate) fn poll(&mut self, waker: &Waker) -> Poll<Owed> {
         loop {
             let next = self.next();
+            // Under a flood the task spends its budget, and a timer is not heard any more.
+            if let Some((at, owed)) = next
+                && Instant::now() >= at
+            {
+                return Poll::Ready(owed);
+            }
             let timer = match (&mut self.timer, next) {
                 (None, None) => return Poll::Pending,
                 (None, Some((at, _))) => self.timer.insert(Box::pin(sleep_until(at))),
@@ -79,11 +85,6 @@ impl Deadlines {
             };
             ready!(timer.as_mut().poll(&mut Context::from_waker(waker)));
             self.timer = None;
-            if let Some((at, owed)) = next
-                && Instant::now() >= at
-            {
-                return Poll::Ready(owed);
-            }
         }
     }
 
