@@ -66,6 +66,12 @@ impl Deadlines {
     pub(crate) fn poll(&mut self, waker: &Waker) -> Poll<Owed> {
         while let Some(running) = &mut self.running {
             let next = running.next(&self.options);
+            // Under a flood the task spends its budget, and a timer is not heard any more.
+            if let Some((at, owed)) = next
+                && Instant::now() >= at
+            {
+                return Poll::Ready(owed);
+            }
             let timer = match (&mut running.timer, next) {
                 (None, None) => break,
                 (None, Some((at, _))) => running.timer.insert(Box::pin(sleep_until(at))),
@@ -78,11 +84,6 @@ impl Deadlines {
             };
             ready!(timer.as_mut().poll(&mut Context::from_waker(waker)));
             running.timer = None;
-            if let Some((at, owed)) = next
-                && Instant::now() >= at
-            {
-                return Poll::Ready(owed);
-            }
         }
         self.running = None;
         Poll::Pending

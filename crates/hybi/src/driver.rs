@@ -182,6 +182,9 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Drive<S, Fut> {
                 }
                 room = false;
                 if *reads == READS {
+                    if link.poll_deadlines().is_ready() {
+                        continue;
+                    }
                     cx.waker().wake_by_ref();
                     break Turn::Wait;
                 }

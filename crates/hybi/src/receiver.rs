@@ -69,7 +69,12 @@ impl<S: Io> Receiver<S> {
         let mut link = self.handle.lock();
         // A socket that is always ready must not starve its neighbors.
         if link.spends_budget() {
-            ready!(coop::poll_proceed(cx)).made_progress();
+            match coop::poll_proceed(cx) {
+                Poll::Ready(budget) => budget.made_progress(),
+                // Under a flood there may be no other moment to look at the deadlines.
+                Poll::Pending if link.driven => return Poll::Pending,
+                Poll::Pending => ready!(link.poll_deadlines()),
+            }
         }
         if link.driven {
             self.poll_driven_event(&mut link, cx)

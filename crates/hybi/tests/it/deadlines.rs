@@ -1,11 +1,14 @@
 //! Every deadline, on a paused clock: each to the millisecond, and each only when the peer owes us
 //! something.
 
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hybi::test::{Frame, Peer};
 use hybi::{CloseCode, Error, Options, Role, Timeout, WebSocket, drive};
-use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 use tokio::time::{Instant, sleep};
 
 use crate::support::{ends, settle};
@@ -505,4 +508,70 @@ async fn no_time_is_too_long_to_be_chosen() {
     );
     assert_eq!(ends(client.recv()).await.unwrap(), None);
     assert!(ends(echo).await.unwrap().clean);
+}
+
+/// A client that sends empty messages as fast as they are read, and takes whatever comes.
+struct Flood {
+    rest: usize,
+}
+
+impl tokio::io::AsyncRead for Flood {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        std::task::ready!(tokio::task::coop::poll_proceed(cx)).made_progress();
+        let frame = [0x81, 0x80, 0, 0, 0, 0];
+        for _ in 0..buf.remaining().min(6 << 10) {
+            buf.put_slice(&[frame[self.rest]]);
+            self.rest = (self.rest + 1) % frame.len();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl tokio::io::AsyncWrite for Flood {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// There is no quiet moment in which to look at the clock.
+#[tokio::test(start_paused = true)]
+async fn a_flood_does_not_hold_the_deadline_for_closing_off() {
+    let flood = || WebSocket::from_stream(Flood { rest: 0 }, Role::Server, &Options::new(), &[]);
+    let close = |mut ws: WebSocket<Flood>| async move {
+        let result = ws.close(CloseCode::NORMAL, "").await;
+        assert!(matches!(result, Err(Error::Timeout(Timeout::Close))));
+        Ok(())
+    };
+    let own = tokio::spawn(close(flood()));
+    let driven = tokio::spawn(drive(flood(), close));
+    let dropped = tokio::spawn(drive(flood(), |_| std::future::ready(Ok(()))));
+    let tasks = [own, driven, dropped];
+    tokio::task::yield_now().await;
+    tokio::time::advance(secs(29)).await;
+    tokio::task::yield_now().await;
+    assert!(tasks.iter().all(|task| !task.is_finished()));
+    tokio::time::advance(secs(2)).await;
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    for (n, task) in tasks.into_iter().enumerate() {
+        assert!(task.is_finished(), "number {n}");
+        task.await.unwrap().unwrap();
+    }
 }
