@@ -158,26 +158,26 @@ impl fmt::Display for HandshakeError {
 }
 
 impl std::error::Error for HandshakeError {
+    // Each says what the error in it says; its cause is the cause of that.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Response { error, .. } => Some(error),
-            Self::Request(error) => Some(error),
-            Self::Options(error) => Some(error),
+            Self::Response { error, .. } => error.source(),
+            Self::Request(error) => error.source(),
+            Self::Options(error) => error.source(),
             Self::Header(_) => None,
         }
     }
 }
 
 impl std::error::Error for Error {
+    // As above.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Protocol(error) => Some(error),
-            Self::Handshake(error) => Some(error),
-            Self::Send(error) => Some(error),
-            Self::Url(error) => Some(error),
-            Self::Io(error) => Some(error),
-            Self::Other(error) => Some(&**error),
-            Self::Timeout(_) | Self::Closed => None,
+            Self::Handshake(error) => error.source(),
+            Self::Url(error) => error.source(),
+            Self::Io(error) => error.source(),
+            Self::Other(error) => error.source(),
+            Self::Protocol(_) | Self::Send(_) | Self::Timeout(_) | Self::Closed => None,
         }
     }
 }

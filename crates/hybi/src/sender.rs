@@ -226,7 +226,8 @@ impl<S: Io> Sender<S> {
     }
 
     /// Sends a close frame behind what is queued, and nothing can be sent any more. It ends once
-    /// the peer has answered, which the receiver sees. A second call changes nothing.
+    /// the peer has answered, which the receiver sees: on a connection that is not driven the time for
+    /// it begins to run when somebody receives. A second call changes nothing.
     ///
     /// # Errors
     ///

@@ -195,7 +195,8 @@ impl<S: Io> WebSocket<S> {
     }
 
     /// Closes the connection: sends a close frame behind what is queued and waits until the peer
-    /// has answered it and the transport has ended, under [`Options::close_timeout`]. Messages
+    /// has answered it and the transport has ended, under [`Options::close_timeout`]. On a driven
+    /// socket it waits for the answer, and the driver sees to the transport. Messages
     /// that still come are discarded; to receive them, use [`start_close`](Self::start_close).
     ///
     /// Gives how the connection ended, which the peer may have begun before.
