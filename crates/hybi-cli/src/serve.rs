@@ -14,8 +14,8 @@ use crate::stop::Stop;
 
 /// Serves until Ctrl-C or SIGTERM; `program` is how the user calls this command.
 pub(crate) async fn run(args: Serve, program: &str) -> Status {
-    let mut stop = match Stop::new() {
-        Ok(stop) => stop,
+    let (mut stop, mut again) = match Stop::new().and_then(|stop| Ok((stop, Stop::new()?))) {
+        Ok(both) => both,
         Err(error) => {
             complain("signals cannot be handled", &error);
             return Status::Failed;
@@ -38,17 +38,23 @@ pub(crate) async fn run(args: Serve, program: &str) -> Status {
         // Nothing here is worth protecting from other sites, and an echo server is for trying out.
         .origins(Origins::Any)
         .fallback(|request: Request<()>| plain(&request))
-        .serve(|ws, _request| echo(ws));
+        .serve_until(|ws, _request| echo(ws), stop.wish());
     tokio::select! {
         ended = serving => match ended {
-            Ok(()) => Status::Done,
+            Ok(_) => Status::Done,
             Err(error) => {
                 complain("the server failed", &error);
                 Status::Failed
             }
         },
-        () = stop.wish() => Status::Done,
+        // Who asks twice does not want to wait for the clients.
+        () = twice(&mut again) => Status::Done,
     }
+}
+
+async fn twice(stop: &mut Stop) {
+    stop.wish().await;
+    stop.wish().await;
 }
 
 async fn echo(mut ws: WebSocket) -> Result<(), Error> {

@@ -14,3 +14,8 @@ pub(crate) fn nonce() -> [u8; 16] {
     rand::rng().fill_bytes(&mut nonce);
     nonce
 }
+
+/// A number from 0 up to 1.
+pub(crate) fn fraction() -> f64 {
+    f64::from(rand::rng().next_u32()) / (f64::from(u32::MAX) + 1.0)
+}

@@ -11,6 +11,7 @@ use hybi_proto::handshake::head;
 use hybi_proto::handshake::server::{self, Accepted, Origins, Via};
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::clients::{Clients, Entry};
 use crate::error::{Error, HandshakeError, Result};
 use crate::exchange;
 use crate::io::{Io, Stream};
@@ -178,6 +179,7 @@ pub struct Incoming {
     handshake: Handshake<Stream>,
     peer: SocketAddr,
     options: Options,
+    clients: Option<Clients>,
     place: Option<OwnedSemaphorePermit>,
 }
 
@@ -186,12 +188,14 @@ impl Incoming {
         handshake: Handshake<Stream>,
         peer: SocketAddr,
         options: Options,
+        clients: Option<Clients>,
         place: Option<OwnedSemaphorePermit>,
     ) -> Self {
         Self {
             handshake,
             peer,
             options,
+            clients,
             place,
         }
     }
@@ -258,7 +262,11 @@ impl Incoming {
     /// As [`accept`](Self::accept), without a deadline, and with the request.
     pub(crate) async fn open(self) -> Result<(WebSocket, Request<()>)> {
         let (ws, request) = self.handshake.accept(&self.options).await?;
-        Ok((ws.with_place(self.place), request))
+        if self.clients.is_some() || self.place.is_some() {
+            let entry = Entry::new(ws.handle(), self.clients.as_ref(), self.place);
+            ws.handle().lock().entry = Some(Box::new(entry));
+        }
+        Ok((ws, request))
     }
 
     /// Rejects the client with a status, and with what else is chosen; `.await` it.

@@ -20,12 +20,15 @@ mod socket;
 mod driver;
 mod exchange;
 mod client;
+mod clients;
+mod shutdown;
 mod incoming;
 pub mod server;
 #[cfg(feature = "test-util")]
 pub mod test;
 
 pub use client::{Connect, connect};
+pub use clients::Clients;
 pub use driver::{Drive, drive};
 pub use error::{Error, HandshakeError, Result, Timeout};
 pub use http::{Request, Response, StatusCode};
@@ -44,8 +47,9 @@ pub use io::{Io, Stream};
 pub use options::Options;
 pub use receiver::Receiver;
 pub use sender::{Permit, Sender};
-pub use server::Server;
+pub use server::{Server, ServerHandle};
 pub use shared::Id;
+pub use shutdown::{Report, Shutdown};
 pub use socket::{Role, WebSocket};
 
 /// The examples of the README are tested with those of the docs.

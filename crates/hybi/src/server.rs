@@ -10,14 +10,16 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use hybi_proto::handshake::server::{self, Origins};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, ToSocketAddrs, lookup_host};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
+use crate::clients::Clients;
 use crate::driver::drive;
 use crate::error::{Error, Result};
 use crate::exchange;
 use crate::incoming::{self, Incoming, Received};
 use crate::options::Options;
+use crate::shutdown::{self, Phase, Report, Shutdown};
 use crate::socket::WebSocket;
 
 /// A WebSocket server on a listening socket.
@@ -50,6 +52,8 @@ struct Config {
     fallback: Option<Arc<Fallback>>,
     places: Option<Arc<Semaphore>>,
     heads: Arc<Semaphore>,
+    clients: Option<Clients>,
+    phase: Arc<watch::Sender<Phase>>,
 }
 
 type Fallback = dyn Fn(Request<()>) -> Response<Bytes> + Send + Sync;
@@ -136,6 +140,8 @@ impl Server {
             fallback: None,
             places: None,
             heads: Arc::new(Semaphore::new(HEADS)),
+            clients: Some(Clients::default()),
+            phase: Arc::new(watch::Sender::new(Phase::Open)),
         };
         Self {
             listener,
@@ -194,6 +200,29 @@ impl Server {
         self
     }
 
+    /// Whether the server keeps track of its connections (default yes), for
+    /// [`clients`](Self::clients) and for its end. It costs less than 100 bytes a connection.
+    #[must_use]
+    pub fn track(mut self, on: bool) -> Self {
+        self.config().clients = on.then(Clients::default);
+        self
+    }
+
+    /// The open connections; none where [`track`](Self::track) is off.
+    #[must_use]
+    pub fn clients(&self) -> Clients {
+        self.config.clients.clone().unwrap_or_default()
+    }
+
+    /// A handle to end the server with, from anywhere.
+    #[must_use]
+    pub fn handle(&self) -> ServerHandle {
+        ServerHandle {
+            clients: self.clients(),
+            phase: self.config.phase.clone(),
+        }
+    }
+
     /// The address on which the server listens.
     ///
     /// # Errors
@@ -206,7 +235,8 @@ impl Server {
     /// Serves each client with the handler, in a task of its own, on a driven socket: see
     /// [`drive`](crate::drive()).
     ///
-    /// An error that the handler returns closes the connection with 1011. The future never ends.
+    /// An error that the handler returns closes the connection with 1011. The future ends when the
+    /// server was [shut down](ServerHandle::shutdown).
     ///
     /// Cancel safe: dropping it stops to listen, and the connections go on.
     ///
@@ -219,8 +249,12 @@ impl Server {
         Fut: Future<Output = Result<()>> + Send + 'static,
     {
         let handler = Arc::new(handler);
+        let mut phase = self.config.phase.subscribe();
         loop {
-            let (tcp, peer, head) = self.next_client().await;
+            let (tcp, peer, head) = tokio::select! {
+                client = next_client(&self.listener, &self.config) => client,
+                _ = phase.wait_for(|phase| *phase == Phase::Closed) => return Ok(()),
+            };
             let (config, handler) = (self.config.clone(), handler.clone());
             // What only the handshake needs must not live on in the connection's task.
             let open = Box::pin(async move {
@@ -241,15 +275,46 @@ impl Server {
         }
     }
 
+    /// As [`serve`](Self::serve), until the signal comes; then shuts the server down, as the
+    /// signal's output says: `()`, or a [`Shutdown`].
+    ///
+    /// ```no_run
+    /// # async fn echo(_: hybi::WebSocket, _: hybi::Request<()>) -> hybi::Result<()> { Ok(()) }
+    /// # async fn run(ctrl_c: impl Future<Output = ()>) -> hybi::Result<()> {
+    /// let server = hybi::Server::bind("127.0.0.1:8080").await?;
+    /// let report = server.serve_until(echo, ctrl_c).await?;
+    /// println!("{} closed, {} aborted", report.closed, report.aborted);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Cancel safe: dropping it stops to listen, and the connections go on.
+    ///
+    /// # Errors
+    ///
+    /// As [`ServerHandle::shutdown`].
+    pub async fn serve_until<F, Fut, Signal>(self, handler: F, signal: Signal) -> Result<Report>
+    where
+        F: Fn(WebSocket, Request<()>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<()>> + Send + 'static,
+        Signal: Future<Output: Into<Shutdown>>,
+    {
+        let handle = self.handle();
+        let end = async { handle.shutdown(signal.await).await };
+        let (report, _) = tokio::try_join!(end, self.serve(handler))?;
+        Ok(report)
+    }
+
     /// Waits for the next client whose request has arrived and holds. The requests of several
     /// clients are read side by side; those that do not hold are refused, and plain requests go
-    /// to the fallback. `None` is for the day when a server can be told to stop; today it never
-    /// comes.
+    /// to the fallback. `None` once the server was [shut down](ServerHandle::shutdown).
     ///
     /// Cancel safe: a dropped call loses nothing.
     pub async fn accept(&mut self) -> Option<Incoming> {
+        let mut phase = self.config.phase.subscribe();
         loop {
             tokio::select! {
+                _ = phase.wait_for(|phase| *phase == Phase::Closed) => return None,
                 (tcp, peer, head) = next_client(&self.listener, &self.config) => {
                     let config = self.config.clone();
                     self.heads.spawn(async move {
@@ -266,9 +331,30 @@ impl Server {
             }
         }
     }
+}
 
-    async fn next_client(&self) -> (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>) {
-        next_client(&self.listener, &self.config).await
+/// Ends a server, from [`Server::handle`]. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ServerHandle {
+    clients: Clients,
+    phase: Arc<watch::Sender<Phase>>,
+}
+
+impl ServerHandle {
+    /// Shuts the server down: new clients get 503, those that are here a close frame with 1001, or
+    /// as the [`Shutdown`] says; at its deadline what is still open is aborted. Then
+    /// [`Server::serve`] returns. `shutdown(())` takes the defaults.
+    ///
+    /// The server must go on serving meanwhile, for it turns the new clients away. Connections
+    /// that it does not [track](Server::track) are left alone.
+    ///
+    /// Cancel safe: a dropped call leaves the server closing; call it again to finish.
+    ///
+    /// # Errors
+    ///
+    /// A close code that no frame may carry, or a reason of more than 123 bytes: nothing is done.
+    pub async fn shutdown(&self, how: impl Into<Shutdown>) -> Result<Report> {
+        shutdown::shutdown(&how.into(), &self.clients, &self.phase).await
     }
 }
 
@@ -312,23 +398,21 @@ async fn greet(config: &Config, tcp: TcpStream, peer: SocketAddr) -> Result<Inco
     match incoming::receive(tcp.into(), &config.options, &config.judge).await? {
         Received::Handshake(handshake) => {
             let places = config.places.as_ref();
-            match places
+            let place = places
                 .map(|places| places.clone().try_acquire_owned())
-                .transpose()
-            {
-                Ok(place) => Ok(Incoming::new(
-                    handshake,
-                    peer,
-                    config.options.clone(),
-                    place,
-                )),
-                Err(_) => {
-                    let why = "this server has as many connections as it may; try again later";
-                    let full = server::refusal(StatusCode::SERVICE_UNAVAILABLE, why);
-                    exchange::refuse(handshake.stream, &full).await?;
-                    Err(Error::Closed)
+                .transpose();
+            let why = match place {
+                _ if *config.phase.borrow() != Phase::Open => "this server is shutting down",
+                Err(_) => "this server has as many connections as it may",
+                Ok(place) => {
+                    let (options, clients) = (config.options.clone(), config.clients.clone());
+                    return Ok(Incoming::new(handshake, peer, options, clients, place));
                 }
-            }
+            };
+            let why = format!("{why}; try again later");
+            let busy = server::refusal(StatusCode::SERVICE_UNAVAILABLE, why);
+            exchange::refuse(handshake.stream, &busy).await?;
+            Err(Error::Closed)
         }
         Received::Plain(stream, request) => {
             let method = request.method().clone();

@@ -4,10 +4,11 @@
 //! the deadlines, and the lingering end. Who calls it is the handle's or the driver's affair.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::BufMut;
@@ -19,7 +20,7 @@ use hybi_proto::error::ProtocolError;
 use hybi_proto::message::Event;
 use hybi_proto::text::Text;
 use tokio::io::AsyncReadExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use crate::buffer;
 use crate::deadlines::{Deadlines, Owed};
@@ -61,8 +62,8 @@ pub(crate) struct Agreed {
 pub(crate) struct Link<S> {
     /// Gone when the connection has ended.
     io: Option<S>,
-    /// The place among those that a server has, if it has a limit; given back with the transport.
-    pub(crate) place: Option<OwnedSemaphorePermit>,
+    /// What a server holds for this connection; it goes with the transport.
+    pub(crate) entry: Option<Box<dyn fmt::Debug + Send + Sync>>,
     pub(crate) connection: Connection,
     /// Events taken, for [`spends_budget`](Self::spends_budget).
     taken: u8,
@@ -153,6 +154,17 @@ impl<S: Io> Handle<S> {
         &self.0
     }
 
+    /// One more handle, if the last one has not gone yet.
+    pub(crate) fn upgrade(shared: &Weak<Shared<S>>) -> Option<Self> {
+        let shared = shared.upgrade()?;
+        let more = |handles: usize| (handles > 0).then_some(handles + 1);
+        let handles = &shared.handles;
+        handles
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, more)
+            .ok()?;
+        Some(Self(shared))
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, Link<S>> {
         self.0.lock()
     }
@@ -215,7 +227,7 @@ impl<S: Io> Link<S> {
         }
         Self {
             io: Some(io),
-            place: None,
+            entry: None,
             connection,
             taken: 0,
             ready: VecDeque::new(),
@@ -418,7 +430,7 @@ impl<S: Io> Link<S> {
 
     fn drop_transport(&mut self) {
         self.io = None;
-        self.place = None;
+        self.entry = None;
         self.deadlines.clear();
         self.end = End::Ended;
         // Nobody waits for this transport any more.

@@ -9,7 +9,6 @@ use hybi_proto::code::CloseCode;
 use hybi_proto::connection::State;
 use hybi_proto::message::{Event, Message};
 use hybi_proto::text::Text;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::error::{Error, Result};
 use crate::io::{Io, Stream};
@@ -67,12 +66,6 @@ impl<S: Io> WebSocket<S> {
             },
             receiver: Receiver { handle },
         }
-    }
-
-    /// Holds a server's place until the transport is gone.
-    pub(crate) fn with_place(self, place: Option<OwnedSemaphorePermit>) -> Self {
-        self.handle().lock().place = place;
-        self
     }
 
     pub(crate) fn handle(&self) -> &Handle<S> {

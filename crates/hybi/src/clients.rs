@@ -1,0 +1,121 @@
+//! The open connections of a server.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+
+use crate::io::Stream;
+use crate::sender::Sender;
+use crate::shared::{Handle, Id, Shared};
+
+/// The open connections of a server, from [`Server::clients`](crate::Server::clients). Cheap to
+/// clone; it does not hold a connection open.
+#[derive(Clone, Default)]
+pub struct Clients(Arc<Registry>);
+
+#[derive(Default)]
+struct Registry {
+    open: Mutex<HashMap<Id, Weak<Shared<Stream>>>>,
+    /// One has come or gone.
+    changed: Notify,
+}
+
+/// What a server holds for one open connection: it goes with the transport.
+pub(crate) struct Entry {
+    clients: Option<(Clients, Id)>,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Clients {
+    /// The number of open connections.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.open().len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// A sender for each connection that is open now, in no order. Each holds its connection open
+    /// as long as it lives.
+    pub fn iter(&self) -> impl Iterator<Item = Sender> + use<> {
+        // Made before the lock is given back: the drop of a sender may take it.
+        let all: Vec<_> = self.open().values().filter_map(Handle::upgrade).collect();
+        all.into_iter().map(|handle| Sender { handle })
+    }
+
+    /// As [`iter`](Self::iter), without one of them.
+    pub fn others(&self, than: Id) -> impl Iterator<Item = Sender> + use<> {
+        self.iter().filter(move |sender| sender.id() != than)
+    }
+
+    /// A sender for the connection with this id, if it is open.
+    #[must_use]
+    pub fn get(&self, id: Id) -> Option<Sender> {
+        let handle = self.open().get(&id).and_then(Handle::upgrade)?;
+        Some(Sender { handle })
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<Id, Weak<Shared<Stream>>>> {
+        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until one has come or gone after the call.
+    pub(crate) fn changed(&self) -> impl Future<Output = ()> {
+        self.0.changed.notified()
+    }
+
+    fn enter(&self, handle: &Handle<Stream>) {
+        let shared = Arc::downgrade(handle.shared());
+        self.open().insert(handle.id(), shared);
+        self.0.changed.notify_waiters();
+    }
+
+    fn leave(&self, id: Id) {
+        self.open().remove(&id);
+        self.0.changed.notify_waiters();
+    }
+}
+
+impl Entry {
+    /// Enters a connection, if its server keeps track of them.
+    pub(crate) fn new(
+        handle: &Handle<Stream>,
+        clients: Option<&Clients>,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> Self {
+        let clients = clients.map(|clients| {
+            clients.enter(handle);
+            (clients.clone(), handle.id())
+        });
+        Self {
+            clients,
+            _place: place,
+        }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        if let Some((clients, id)) = &self.clients {
+            clients.leave(*id);
+        }
+    }
+}
+
+impl fmt::Debug for Clients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clients").field("len", &self.len()).finish()
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry").finish_non_exhaustive()
+    }
+}

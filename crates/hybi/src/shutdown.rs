@@ -1,0 +1,164 @@
+//! The end of a server: new clients are turned away, those that are here are told, waited for,
+//! and at last cut off.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use hybi_proto::code::CloseCode;
+use hybi_proto::connection::State;
+use hybi_proto::text::Text;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::clients::Clients;
+use crate::entropy;
+use crate::error::Result;
+
+/// How a server ends.
+///
+/// ```
+/// use std::time::Duration;
+/// let how = hybi::Shutdown::new()
+///     .close(hybi::CloseCode::SERVICE_RESTART, "back in a minute")
+///     .spread(Duration::from_secs(20))
+///     .deadline(Duration::from_secs(30));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Shutdown {
+    code: CloseCode,
+    reason: Text,
+    spread: Duration,
+    deadline: Duration,
+}
+
+/// How the connections of a server ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// Those that ended before the deadline.
+    pub closed: usize,
+    /// Those that were aborted at the deadline.
+    pub aborted: usize,
+}
+
+/// How far the end of a server has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    Open,
+    /// New clients are turned away.
+    Closing,
+    /// It is over.
+    Closed,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self {
+            code: CloseCode::GOING_AWAY,
+            reason: Text::default(),
+            spread: Duration::ZERO,
+            deadline: Duration::from_secs(10),
+        }
+    }
+}
+
+impl From<()> for Shutdown {
+    fn from((): ()) -> Self {
+        Self::default()
+    }
+}
+
+impl Shutdown {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The code and the reason that clients are told (default 1001 and none).
+    #[must_use]
+    pub fn close(mut self, code: CloseCode, reason: impl Into<Text>) -> Self {
+        (self.code, self.reason) = (code, reason.into());
+        self
+    }
+
+    /// The time over which the closes are spread, at random (default none), so that not all
+    /// clients come back at once.
+    #[must_use]
+    pub fn spread(mut self, time: Duration) -> Self {
+        self.spread = time;
+        self
+    }
+
+    /// The time after which what is still open is aborted (default 10 s), from the beginning, the
+    /// spread included.
+    #[must_use]
+    pub fn deadline(mut self, time: Duration) -> Self {
+        self.deadline = time;
+        self
+    }
+}
+
+/// Ends a server: see [`ServerHandle::shutdown`](crate::ServerHandle::shutdown).
+pub(crate) async fn shutdown(
+    how: &Shutdown,
+    clients: &Clients,
+    phase: &watch::Sender<Phase>,
+) -> Result<Report> {
+    // A code that cannot be sent is said before anything is done.
+    hybi_proto::close::Close::new(how.code, how.reason.clone())?;
+    phase.send_if_modified(|phase| std::mem::replace(phase, Phase::Closing.max(*phase)) < *phase);
+    let begin = Instant::now();
+    let deadline = begin + how.deadline;
+    let mut seen = HashSet::new();
+    let _ = timeout_at(deadline, close_spread(how, clients, begin, &mut seen)).await;
+    while Instant::now() < deadline {
+        let changed = clients.changed();
+        // Who was let in just before the doors closed is told, too.
+        for sender in clients
+            .iter()
+            .filter(|sender| sender.state() == State::Open)
+        {
+            seen.insert(sender.id());
+            sender.start_close(how.code, how.reason.clone())?;
+        }
+        if clients.is_empty() || timeout_at(deadline, changed).await.is_err() {
+            break;
+        }
+    }
+    let mut aborted = 0;
+    for sender in clients.iter() {
+        seen.insert(sender.id());
+        sender.abort();
+        aborted += 1;
+    }
+    phase.send_replace(Phase::Closed);
+    Ok(Report {
+        closed: seen.len() - aborted,
+        aborted,
+    })
+}
+
+/// Tells the clients that are here, each at a moment of its own.
+async fn close_spread(
+    how: &Shutdown,
+    clients: &Clients,
+    begin: Instant,
+    seen: &mut HashSet<crate::shared::Id>,
+) {
+    let mut moments: Vec<_> = clients
+        .iter()
+        .map(|sender| (how.spread.mul_f64(entropy::fraction()), sender.id()))
+        .collect();
+    moments.sort_unstable();
+    seen.extend(moments.iter().map(|(_, id)| *id));
+    for (after, id) in moments {
+        if !how.spread.is_zero() {
+            sleep_until(begin + after).await;
+        }
+        if let Some(sender) = clients.get(id) {
+            // The code was judged before; a client that has gone meanwhile needs no close.
+            let _ = sender.start_close(how.code, how.reason.clone());
+        }
+    }
+}
