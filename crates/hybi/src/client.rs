@@ -3,7 +3,7 @@
 use std::future::IntoFuture;
 use std::pin::Pin;
 
-use http::{HeaderName, HeaderValue, Response, Uri};
+use http::{HeaderName, HeaderValue, Response};
 use hybi_proto::handshake::{Credentials, Key, Target, Version, client, head};
 use tokio::net::TcpStream;
 
@@ -190,10 +190,10 @@ impl Connect {
             }
         };
         let agreed = Agreed {
-            uri: target.to_string().parse::<Uri>().unwrap_or_default(),
+            uri: target.to_string().into(),
             protocol: agreed.protocol.map(Into::into),
         };
-        let agreed = Some(Box::new(agreed));
+        let agreed = Some(agreed);
         Ok(WebSocket::open(
             stream,
             Role::Client,

@@ -163,10 +163,10 @@ impl<S: Io> Handshake<S> {
         head::write_response(&self.accepted.response().map(|()| ""), &mut head);
         exchange::write(&mut self.stream, &head).await?;
         let agreed = Agreed {
-            uri: self.request.uri().clone(),
+            uri: self.request.uri().to_string().into(),
             protocol: self.accepted.protocol().map(Into::into),
         };
-        let agreed = Some(Box::new(agreed));
+        let agreed = Some(agreed);
         let ws = WebSocket::open(self.stream, Role::Server, options, &self.rest, agreed);
         Ok((ws, self.request))
     }

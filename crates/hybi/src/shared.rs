@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::BufMut;
-use http::Uri;
 use hybi_proto::close::Close;
 use hybi_proto::code::CloseCode;
 use hybi_proto::connection::{Connection, Role, State};
@@ -43,7 +42,7 @@ pub(crate) struct Shared<S> {
     turn: Semaphore,
     handles: AtomicUsize,
     id: Id,
-    agreed: Option<Box<Agreed>>,
+    agreed: Option<Agreed>,
 }
 
 /// Tells a connection from all others of the process.
@@ -51,9 +50,10 @@ pub(crate) struct Shared<S> {
 pub struct Id(u64);
 
 /// What the opening handshake has settled.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Agreed {
-    pub(crate) uri: Uri,
+    /// As text, which is a quarter of the size of a `Uri`.
+    pub(crate) uri: Box<str>,
     pub(crate) protocol: Option<Box<str>>,
 }
 
@@ -130,7 +130,7 @@ impl<S: Io> Handle<S> {
         client: bool,
         read_ahead: &[u8],
         options: &Options,
-        agreed: Option<Box<Agreed>>,
+        agreed: Option<Agreed>,
     ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let wakers = Arc::new(Wakers::default());
@@ -182,7 +182,7 @@ impl<S: Io> Handle<S> {
     }
 
     pub(crate) fn agreed(&self) -> Option<&Agreed> {
-        self.0.agreed.as_deref()
+        self.0.agreed.as_ref()
     }
 }
 

@@ -57,7 +57,7 @@ impl<S: Io> WebSocket<S> {
         role: Role,
         options: &Options,
         read_ahead: &[u8],
-        agreed: Option<Box<Agreed>>,
+        agreed: Option<Agreed>,
     ) -> Self {
         let handle = Handle::new(stream, role == Role::Client, read_ahead, options, agreed);
         Self {
@@ -248,8 +248,8 @@ impl<S: Io> WebSocket<S> {
 
     /// On a client the URL without fragment and credentials, on a server the request's target.
     #[must_use]
-    pub fn uri(&self) -> Option<&Uri> {
-        Some(&self.handle().agreed()?.uri)
+    pub fn uri(&self) -> Option<Uri> {
+        self.handle().agreed()?.uri.parse().ok()
     }
 }
 

@@ -12,4 +12,5 @@ mod driven;
 mod errors;
 mod faults;
 mod hostile;
+mod opening;
 mod shutdown;
