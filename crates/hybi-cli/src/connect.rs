@@ -4,9 +4,8 @@
 //! user's wish to stop.
 
 use std::io::{self, IsTerminal, Write};
-use std::time::Duration;
 
-use hybi::{CloseCode, Error, HandshakeError, Message, SendError, WebSocket};
+use hybi::{CloseCode, Error, HandshakeError, Message, WebSocket};
 
 use crate::args::Connect;
 use crate::escape::{binary, escape};
@@ -82,20 +81,11 @@ async fn talk(ws: &mut WebSocket) -> Result<bool, End> {
     let mut lines =
         lines::stdin(MAX_LINE).map_err(|error| End::Local("stdin cannot be read", error))?;
     let mut unsent = false;
+    let sender = ws.sender();
     let mut waiting: Option<String> = None;
     loop {
-        if let Some(line) = waiting.take() {
-            match ws.feed(&line) {
-                Ok(()) => {}
-                Err(Error::Send(SendError::Full)) => waiting = Some(line),
-                // A connection that is gone says so to `recv`, with what came before.
-                Err(error) => {
-                    complain("line not sent", &error);
-                    unsent = true;
-                }
-            }
-        }
-        // `recv` writes while it waits, so that two ends that both talk never wait for each other.
+        // One waits for room while the other receives, so that two ends that both talk never wait
+        // for each other.
         let line = tokio::select! {
             message = ws.recv() => match message.map_err(End::Lost)? {
                 Some(message) => {
@@ -104,7 +94,18 @@ async fn talk(ws: &mut WebSocket) -> Result<bool, End> {
                 }
                 None => return Ok(unsent || waiting.is_some()),
             },
-            () = tokio::time::sleep(AGAIN), if waiting.is_some() => continue,
+            permit = sender.reserve(), if waiting.is_some() => {
+                match (permit, waiting.take()) {
+                    (Ok(permit), Some(line)) => permit.commit(line),
+                    (Ok(_), None) => {}
+                    // A connection that is gone says so to `recv`, with what came before.
+                    (Err(error), _) => {
+                        complain("line not sent", &error);
+                        unsent = true;
+                    }
+                }
+                continue;
+            }
             line = lines.recv(), if waiting.is_none() => line,
             () = stop.wish() => break,
         };
@@ -183,6 +184,3 @@ fn print(message: &Message) -> Result<(), End> {
 
 /// The longest line that is sent: a peer of this library takes no larger message by default.
 const MAX_LINE: usize = 16 << 20;
-
-/// When a line that found the backlog full is offered again.
-const AGAIN: Duration = Duration::from_millis(5);

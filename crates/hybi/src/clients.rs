@@ -8,7 +8,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use crate::io::Stream;
 use crate::sender::Sender;
-use crate::shared::{Handle, Id, Shared};
+use crate::shared::{ConnectionId, Handle, Shared};
 
 /// The open connections of a server, from [`Server::clients`](crate::Server::clients). Cheap to
 /// clone; it does not hold a connection open.
@@ -17,14 +17,14 @@ pub struct Clients(Arc<Registry>);
 
 #[derive(Default)]
 struct Registry {
-    open: Mutex<HashMap<Id, Weak<Shared<Stream>>>>,
+    open: Mutex<HashMap<ConnectionId, Weak<Shared<Stream>>>>,
     /// One has come or gone.
     changed: Notify,
 }
 
 /// What a server holds for one open connection: it goes with the transport.
 pub(crate) struct Entry {
-    clients: Option<(Clients, Id)>,
+    clients: Option<(Clients, ConnectionId)>,
     _place: Option<OwnedSemaphorePermit>,
 }
 
@@ -50,18 +50,18 @@ impl Clients {
     }
 
     /// As [`iter`](Self::iter), without one of them.
-    pub fn others(&self, than: Id) -> impl Iterator<Item = Sender> + use<> {
+    pub fn others(&self, than: ConnectionId) -> impl Iterator<Item = Sender> + use<> {
         self.iter().filter(move |sender| sender.id() != than)
     }
 
     /// A sender for the connection with this id, if it is open.
     #[must_use]
-    pub fn get(&self, id: Id) -> Option<Sender> {
+    pub fn get(&self, id: ConnectionId) -> Option<Sender> {
         let handle = self.open().get(&id).and_then(Handle::upgrade)?;
         Some(Sender { handle })
     }
 
-    fn open(&self) -> MutexGuard<'_, HashMap<Id, Weak<Shared<Stream>>>> {
+    fn open(&self) -> MutexGuard<'_, HashMap<ConnectionId, Weak<Shared<Stream>>>> {
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -76,7 +76,7 @@ impl Clients {
         self.0.changed.notify_waiters();
     }
 
-    fn leave(&self, id: Id) {
+    fn leave(&self, id: ConnectionId) {
         self.open().remove(&id);
         self.0.changed.notify_waiters();
     }

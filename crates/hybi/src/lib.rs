@@ -27,6 +27,7 @@ pub mod server;
 #[cfg(feature = "test-util")]
 pub mod test;
 
+pub use bytes::Bytes;
 pub use client::{Connect, connect};
 pub use clients::Clients;
 pub use driver::{Drive, drive};
@@ -48,7 +49,7 @@ pub use options::Options;
 pub use receiver::Receiver;
 pub use sender::{Permit, Sender};
 pub use server::{Server, ServerHandle};
-pub use shared::Id;
+pub use shared::ConnectionId;
 pub use shutdown::{Report, Shutdown};
 pub use socket::{Role, WebSocket};
 

@@ -15,7 +15,7 @@ use tokio::sync::SemaphorePermit;
 
 use crate::error::{Error, Result};
 use crate::io::{Io, Stream};
-use crate::shared::{Handle, Id, Link};
+use crate::shared::{ConnectionId, Handle, Link};
 use crate::wakers::Interest;
 
 /// The sending half of a [`WebSocket`](crate::WebSocket), cheap to clone and to share: messages of
@@ -51,7 +51,7 @@ impl<S: Io> Permit<'_, S> {
 impl<S: Io> Sender<S> {
     /// Tells this connection from all others of the process.
     #[must_use]
-    pub fn id(&self) -> Id {
+    pub fn id(&self) -> ConnectionId {
         self.handle.id()
     }
 

@@ -41,13 +41,13 @@ pub(crate) struct Shared<S> {
     /// Who waits for room in the backlog, in the order in which they came.
     turn: Semaphore,
     handles: AtomicUsize,
-    id: Id,
+    id: ConnectionId,
     agreed: Option<Agreed>,
 }
 
 /// Tells a connection from all others of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Id(u64);
+pub struct ConnectionId(u64);
 
 /// What the opening handshake has settled.
 #[derive(Debug)]
@@ -145,7 +145,7 @@ impl<S: Io> Handle<S> {
             wakers,
             turn: Semaphore::new(1),
             handles: AtomicUsize::new(1),
-            id: Id(NEXT.fetch_add(1, Ordering::Relaxed)),
+            id: ConnectionId(NEXT.fetch_add(1, Ordering::Relaxed)),
             agreed,
         }))
     }
@@ -177,7 +177,7 @@ impl<S: Io> Handle<S> {
         &self.0.turn
     }
 
-    pub(crate) fn id(&self) -> Id {
+    pub(crate) fn id(&self) -> ConnectionId {
         self.0.id
     }
 

@@ -144,7 +144,7 @@ async fn close_spread(
     how: &Shutdown,
     clients: &Clients,
     begin: Instant,
-    seen: &mut HashSet<crate::shared::Id>,
+    seen: &mut HashSet<crate::shared::ConnectionId>,
 ) {
     let mut moments: Vec<_> = clients
         .iter()

@@ -15,7 +15,7 @@ use crate::io::{Io, Stream};
 use crate::options::Options;
 use crate::receiver::Receiver;
 use crate::sender::{Permit, Sender};
-use crate::shared::{Agreed, Handle, Id};
+use crate::shared::{Agreed, ConnectionId, Handle};
 
 /// A WebSocket connection, on either side.
 ///
@@ -74,7 +74,7 @@ impl<S: Io> WebSocket<S> {
 
     /// Tells this connection from all others of the process.
     #[must_use]
-    pub fn id(&self) -> Id {
+    pub fn id(&self) -> ConnectionId {
         self.sender.id()
     }
 
