@@ -15,6 +15,7 @@ use tokio::sync::SemaphorePermit;
 
 use crate::error::{Error, Result};
 use crate::io::{Io, Stream};
+use crate::pings::RoundTrip;
 use crate::shared::{ConnectionId, Handle, Link};
 use crate::wakers::Interest;
 
@@ -128,18 +129,18 @@ impl<S: Io> Sender<S> {
     }
 
     /// Queues something, and writes it unless a driver will.
-    fn queue<E: Into<Error>>(
+    fn queue<T, E: Into<Error>>(
         &self,
         link: &mut Link<S>,
-        queue: impl FnOnce(&mut Link<S>) -> std::result::Result<(), E>,
-    ) -> Result<()> {
+        queue: impl FnOnce(&mut Link<S>) -> std::result::Result<T, E>,
+    ) -> Result<T> {
         link.may_send()?;
         if link.driven {
-            queue(link).map_err(Into::into)?;
+            let queued = queue(link).map_err(Into::into)?;
             if !link.driving {
                 self.handle.wakers().wake_driver();
             }
-            return Ok(());
+            return Ok(queued);
         }
         link.lend_outbox();
         let queued = queue(link).map_err(Into::into);
@@ -202,16 +203,19 @@ impl<S: Io> Sender<S> {
         .await
     }
 
-    /// Sends a ping of at most 125 bytes (RFC 6455 §5.5.2). The answer is an
-    /// [`Event::Pong`](crate::Event::Pong) with the same payload.
+    /// Sends a ping of at most 125 bytes (RFC 6455 §5.5.2), and gives a future of the round-trip
+    /// time, which need not be awaited. The pong is shown by `recv_event`, too.
+    ///
+    /// A pong answers the first ping with its payload that waits, and those before that: to tell
+    /// pings apart that are on their way at once, give each a payload of its own. At most 64 wait;
+    /// one more gives the oldest up.
     ///
     /// # Errors
     ///
-    /// [`SendError::ControlTooLong`](crate::SendError::ControlTooLong), and as
-    /// [`feed`](Self::feed).
-    pub fn ping(&self, payload: impl AsRef<[u8]>) -> Result<()> {
+    /// [`SendError::ControlTooLong`], and as [`feed`](Self::feed).
+    pub fn ping(&self, payload: impl AsRef<[u8]>) -> Result<RoundTrip> {
         let mut link = self.handle.lock();
-        self.queue(&mut link, |link| link.connection.ping(payload.as_ref()))
+        self.queue(&mut link, |link| link.ping(payload.as_ref()))
     }
 
     /// Sends a pong of at most 125 bytes that answers a ping, where

@@ -15,7 +15,7 @@ use bytes::BufMut;
 use hybi_proto::close::Close;
 use hybi_proto::code::CloseCode;
 use hybi_proto::connection::{Connection, Role, State};
-use hybi_proto::error::ProtocolError;
+use hybi_proto::error::{ProtocolError, SendError};
 use hybi_proto::message::Event;
 use hybi_proto::text::Text;
 use tokio::io::AsyncReadExt;
@@ -27,6 +27,7 @@ use crate::entropy;
 use crate::error::{Error, Timeout};
 use crate::io::{Io, LINGER};
 use crate::options::Options;
+use crate::pings::{Pings, RoundTrip};
 use crate::wakers::Wakers;
 
 /// One of the handles of a connection; the last one that goes ends it.
@@ -90,6 +91,7 @@ pub(crate) struct Link<S> {
     /// Why the connection ended, until it was told; then [`Error::Closed`].
     fault: Option<Error>,
     deadlines: Deadlines,
+    pings: Option<Box<Pings>>,
     /// A read waits for the peer. Where nobody reads, the peer owes us nothing.
     starved: bool,
 }
@@ -243,6 +245,7 @@ impl<S: Io> Link<S> {
             end: End::Live,
             fault: None,
             deadlines: Deadlines::new(options.clone()),
+            pings: None,
             starved: false,
         }
     }
@@ -262,7 +265,7 @@ impl<S: Io> Link<S> {
             }
             return Some(event);
         }
-        let event = self.connection.next_owned().transpose();
+        let event = self.decode();
         if event.is_none() {
             self.unasked = 0;
         }
@@ -279,10 +282,27 @@ impl<S: Io> Link<S> {
     /// answered, up to [`AHEAD`].
     pub(crate) fn decode_ahead(&mut self) {
         while !self.is_ahead()
-            && let Some(event) = self.connection.next_owned().transpose()
+            && let Some(event) = self.decode()
         {
             self.hold(event);
         }
+    }
+
+    fn decode(&mut self) -> Option<Result<Event, ProtocolError>> {
+        let event = self.connection.next_owned().transpose();
+        if let (Some(pings), Some(Ok(Event::Pong(payload)))) = (&mut self.pings, &event) {
+            pings.answered(payload);
+            if pings.is_empty() {
+                self.pings = None;
+            }
+        }
+        event
+    }
+
+    /// Queues a ping, and notes when.
+    pub(crate) fn ping(&mut self, payload: &[u8]) -> Result<RoundTrip, SendError> {
+        self.connection.ping(payload)?;
+        Ok(self.pings.get_or_insert_default().sent(payload))
     }
 
     fn hold(&mut self, event: Result<Event, ProtocolError>) {
@@ -432,6 +452,7 @@ impl<S: Io> Link<S> {
         self.io = None;
         self.entry = None;
         self.deadlines.clear();
+        self.pings = None;
         self.end = End::Ended;
         // Nobody waits for this transport any more.
         self.waker.wake_by_ref();

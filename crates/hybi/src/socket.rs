@@ -13,6 +13,7 @@ use hybi_proto::text::Text;
 use crate::error::{Error, Result};
 use crate::io::{Io, Stream};
 use crate::options::Options;
+use crate::pings::RoundTrip;
 use crate::receiver::Receiver;
 use crate::sender::{Permit, Sender};
 use crate::shared::{Agreed, ConnectionId, Handle};
@@ -166,14 +167,27 @@ impl<S: Io> WebSocket<S> {
         self.sender.flush().await
     }
 
-    /// Sends a ping of at most 125 bytes (RFC 6455 §5.5.2). The answer is an
-    /// [`Event::Pong`] with the same payload.
+    /// Sends a ping of at most 125 bytes (RFC 6455 §5.5.2), and gives a future of the round-trip
+    /// time: see [`Sender::ping`].
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// # let (mut ws, server) = hybi::test::pair();
+    /// # tokio::spawn(hybi::drive(server, |mut ws| async move { while ws.recv().await?.is_some() {} Ok(()) }));
+    /// let round_trip = ws.ping("")?;
+    /// tokio::select! {
+    ///     time = round_trip => println!("{:?}", time?),
+    ///     message = ws.recv() => println!("{:?}", message?),
+    /// }
+    /// # hybi::Result::Ok(()) })?;
+    /// # hybi::Result::Ok(())
+    /// ```
     ///
     /// # Errors
     ///
     /// [`SendError::ControlTooLong`](crate::SendError::ControlTooLong), and as
     /// [`feed`](Self::feed).
-    pub fn ping(&mut self, payload: impl AsRef<[u8]>) -> Result<()> {
+    pub fn ping(&mut self, payload: impl AsRef<[u8]>) -> Result<RoundTrip> {
         self.sender.ping(payload)
     }
 

@@ -13,4 +13,5 @@ mod errors;
 mod faults;
 mod hostile;
 mod opening;
+mod pings;
 mod shutdown;
