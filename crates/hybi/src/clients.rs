@@ -65,6 +65,13 @@ impl Clients {
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// One beat of the server's heartbeat.
+    pub(crate) fn tick(&self) {
+        for sender in self.iter() {
+            sender.handle.lock().tick();
+        }
+    }
+
     /// Waits until one has come or gone after the call.
     pub(crate) fn changed(&self) -> impl Future<Output = ()> {
         self.0.changed.notified()

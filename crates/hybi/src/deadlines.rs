@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker, ready};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::io::LINGER_TIME;
-use crate::options::Options;
+use crate::options::{Heartbeat, Options};
 
 /// What a peer can owe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,9 +20,17 @@ pub(crate) enum Owed {
     Write,
     /// The next byte of a message that it has begun.
     Message,
+    /// A sign of life; this only runs out to look for one.
+    Tick,
 }
 
-const ALL: [Owed; 4] = [Owed::End, Owed::Close, Owed::Write, Owed::Message];
+const ALL: [Owed; 5] = [
+    Owed::End,
+    Owed::Close,
+    Owed::Write,
+    Owed::Message,
+    Owed::Tick,
+];
 
 /// The deadlines of one connection. A peer that owes nothing costs nothing.
 #[derive(Debug)]
@@ -43,6 +51,10 @@ impl Deadlines {
             options,
             running: None,
         }
+    }
+
+    pub(crate) fn heartbeat(&self) -> Option<Heartbeat> {
+        self.options.get().heartbeat
     }
 
     /// Notes whether the peer owes this; its time runs from the first note.
@@ -99,6 +111,7 @@ impl Running {
                 Owed::Close => options.get().close_timeout,
                 Owed::Write => options.get().write_timeout,
                 Owed::Message => options.get().message_timeout,
+                Owed::Tick => options.get().heartbeat.map(Heartbeat::tick),
             };
             Some((self.since[owed as usize]?.checked_add(time?)?, owed))
         };

@@ -41,6 +41,8 @@ pub enum Timeout {
     Close,
     /// The peer took no byte for too long.
     Write,
+    /// The peer did not answer the heartbeat.
+    Heartbeat,
 }
 
 /// Why an opening handshake failed.
@@ -142,6 +144,7 @@ impl fmt::Display for Timeout {
             Self::Handshake => "the opening handshake took too long",
             Self::Close => "the peer did not finish the closing handshake in time",
             Self::Write => "the peer took nothing for too long",
+            Self::Heartbeat => "the peer did not answer the heartbeat",
         })
     }
 }

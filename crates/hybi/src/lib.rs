@@ -46,7 +46,7 @@ pub use hybi_proto::message::{Event, Kind, Message, MessageRef};
 pub use hybi_proto::text::Text;
 pub use incoming::{Accept, Incoming, Reject, accept};
 pub use io::{Io, Stream};
-pub use options::Options;
+pub use options::{Heartbeat, Options};
 pub use pings::RoundTrip;
 pub use receiver::Receiver;
 pub use sender::{Permit, Sender};

@@ -30,6 +30,68 @@ pub(crate) struct Values {
     pub(crate) close_timeout: Option<Duration>,
     pub(crate) write_timeout: Option<Duration>,
     pub(crate) message_timeout: Option<Duration>,
+    pub(crate) heartbeat: Option<Heartbeat>,
+}
+
+/// How a dead peer is found: a ping when nothing was heard for a time, and the end of the
+/// connection if nothing is heard then either. Any byte counts as heard.
+///
+/// ```
+/// use std::time::Duration;
+/// let heartbeat = hybi::Heartbeat::every(Duration::from_secs(20)).timeout(Duration::from_secs(5));
+/// let options = hybi::Options::new().heartbeat(heartbeat);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    every: Duration,
+    timeout: Duration,
+}
+
+impl Default for Heartbeat {
+    /// A ping after 30 s of silence, and 10 s for an answer.
+    fn default() -> Self {
+        Self {
+            every: Duration::from_secs(30),
+            timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Heartbeat {
+    /// A ping after so much silence (default 30 s).
+    #[must_use]
+    pub fn every(silence: Duration) -> Self {
+        Self {
+            every: silence,
+            ..Self::default()
+        }
+    }
+
+    /// The time for an answer (default 10 s); after it the connection is ended, and `recv` gives
+    /// [`Timeout::Heartbeat`](crate::Timeout::Heartbeat).
+    #[must_use]
+    pub fn timeout(mut self, time: Duration) -> Self {
+        self.timeout = time;
+        self
+    }
+
+    /// How often to look: a tenth of the shorter time, and a second at most.
+    pub(crate) fn tick(self) -> Duration {
+        let tenth = self.every.min(self.timeout) / 10;
+        tenth.clamp(Duration::from_millis(1), Duration::from_secs(1))
+    }
+
+    /// The ticks of silence before a ping, and before the end.
+    pub(crate) fn ticks(self) -> (u32, u32) {
+        let ticks = |time: Duration| {
+            let ticks = time.as_nanos().div_ceil(self.tick().as_nanos());
+            u32::try_from(ticks).unwrap_or(u32::MAX)
+        };
+        (
+            ticks(self.every),
+            ticks(self.every.saturating_add(self.timeout)),
+        )
+    }
 }
 
 impl Default for Values {
@@ -42,6 +104,7 @@ impl Default for Values {
             close_timeout: Some(Duration::from_secs(30)),
             write_timeout: Some(Duration::from_secs(60)),
             message_timeout: Some(Duration::from_secs(60)),
+            heartbeat: None,
         }
     }
 }
@@ -127,5 +190,12 @@ impl Options {
     #[must_use]
     pub fn message_timeout(self, time: impl Into<Option<Duration>>) -> Self {
         self.with(|values| values.message_timeout = time.into())
+    }
+
+    /// How a dead peer is found (default: not at all). While a handler is so far behind that its
+    /// connection is not read, the heartbeat pauses: we are deaf then, and the peer is not dead.
+    #[must_use]
+    pub fn heartbeat(self, heartbeat: impl Into<Option<Heartbeat>>) -> Self {
+        self.with(|values| values.heartbeat = heartbeat.into())
     }
 }

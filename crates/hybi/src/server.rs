@@ -12,6 +12,7 @@ use hybi_proto::handshake::server::{self, Origins};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, ToSocketAddrs, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::clients::Clients;
 use crate::driver::drive;
@@ -250,9 +251,14 @@ impl Server {
     {
         let handler = Arc::new(handler);
         let mut phase = self.config.phase.subscribe();
+        let mut ticks = self.config.ticks();
         loop {
             let (tcp, peer, head) = tokio::select! {
                 client = next_client(&self.listener, &self.config) => client,
+                clients = next_tick(&mut ticks) => {
+                    clients.tick();
+                    continue;
+                }
                 _ = phase.wait_for(|phase| *phase == Phase::Closed) => return Ok(()),
             };
             let (config, handler) = (self.config.clone(), handler.clone());
@@ -264,6 +270,7 @@ impl Server {
                     .await
                     // What goes wrong here was answered where it could be, and concerns one client.
                     .ok()?;
+                ws.handle().lock().ticked = config.clients.is_some();
                 Some(drive(ws, |ws| handler(ws, request)))
             });
             tokio::spawn(async move {
@@ -363,6 +370,28 @@ impl fmt::Debug for Server {
         f.debug_struct("Server")
             .field("listener", &self.listener)
             .finish_non_exhaustive()
+    }
+}
+
+impl Config {
+    /// The one ticker of a server with a heartbeat, and whom it is for. Connections that are not
+    /// tracked have a timer of their own.
+    fn ticks(&self) -> Option<(Interval, Clients)> {
+        let every = self.options.get().heartbeat?.tick();
+        let mut interval = tokio::time::interval(every);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Some((interval, self.clients.clone()?))
+    }
+}
+
+/// Waits for the next tick, for ever if there is none.
+async fn next_tick(ticks: &mut Option<(Interval, Clients)>) -> &Clients {
+    match ticks {
+        None => std::future::pending().await,
+        Some((interval, clients)) => {
+            interval.tick().await;
+            clients
+        }
     }
 }
 

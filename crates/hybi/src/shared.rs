@@ -92,6 +92,12 @@ pub(crate) struct Link<S> {
     fault: Option<Error>,
     deadlines: Deadlines,
     pings: Option<Box<Pings>>,
+    /// Something was heard since the last tick of the heartbeat.
+    heard: bool,
+    /// The ticks since something was heard.
+    quiet: u32,
+    /// Somebody else calls [`tick`](Self::tick).
+    pub(crate) ticked: bool,
     /// A read waits for the peer. Where nobody reads, the peer owes us nothing.
     starved: bool,
 }
@@ -246,6 +252,9 @@ impl<S: Io> Link<S> {
             fault: None,
             deadlines: Deadlines::new(options.clone()),
             pings: None,
+            heard: false,
+            quiet: 0,
+            ticked: false,
             starved: false,
         }
     }
@@ -429,6 +438,7 @@ impl<S: Io> Link<S> {
                 "the peer ended the connection without a close frame",
             ),
             Ok(n) => {
+                self.heard = true;
                 self.unasked += if asked { 0 } else { n };
                 self.deadlines.note(Owed::Message, false);
                 return Poll::Ready(true);
@@ -555,11 +565,17 @@ impl<S: Io> Link<S> {
         self.deadlines.note(Owed::Message, midway);
         let closing = self.connection.state() != State::Open;
         self.deadlines.note(Owed::Close, closing);
+        let ticks = self.deadlines.heartbeat().is_some() && !self.ticked && !closing;
+        self.deadlines.note(Owed::Tick, ticks);
         match ready!(self.deadlines.poll(&self.waker)) {
             // The peer had its time to read our last frame.
             Owed::End => self.lose(Error::Closed),
             Owed::Close => self.lose(Error::Timeout(Timeout::Close)),
             Owed::Write => self.lose(Error::Timeout(Timeout::Write)),
+            Owed::Tick => {
+                self.deadlines.note(Owed::Tick, false);
+                self.tick();
+            }
             Owed::Message => {
                 self.deadlines.note(Owed::Message, false);
                 self.connection.fail(ProtocolError::MessageStalled);
@@ -567,6 +583,27 @@ impl<S: Io> Link<S> {
             }
         }
         Poll::Ready(())
+    }
+
+    /// One beat of the clock: pings a peer that is silent, and ends the connection of one that
+    /// stays so.
+    pub(crate) fn tick(&mut self) {
+        let Some(heartbeat) = self.deadlines.heartbeat() else {
+            return;
+        };
+        let open = self.connection.state() == State::Open;
+        if std::mem::take(&mut self.heard) || self.is_ahead() || !open {
+            self.quiet = 0;
+            return;
+        }
+        self.quiet = self.quiet.saturating_add(1);
+        let (ping, dead) = heartbeat.ticks();
+        if self.quiet >= dead {
+            self.lose(Error::Timeout(Timeout::Heartbeat));
+        } else if self.quiet == ping && self.connection.ping(b"").is_ok() {
+            // Whoever sees to the transport writes it.
+            self.waker.wake_by_ref();
+        }
     }
 
     /// Ends at once: what is queued gets one write, then the transport is dropped.

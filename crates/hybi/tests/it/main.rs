@@ -11,6 +11,7 @@ mod deadlines;
 mod driven;
 mod errors;
 mod faults;
+mod heartbeat;
 mod hostile;
 mod opening;
 mod pings;
