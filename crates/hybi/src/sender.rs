@@ -68,19 +68,29 @@ impl<S: Io> Sender<S> {
     /// # Errors
     ///
     /// [`Error::Closed`] once the connection is closing; an error of the transport.
-    pub async fn send(&self, message: impl Into<Message>) -> Result<()> {
+    pub fn send(&self, message: impl Into<Message>) -> impl Future<Output = Result<()>> + Send {
         let message = message.into();
-        {
+        async move {
+            let Some(message) = self.send_now(message)? else {
+                return Ok(());
+            };
+            // Waiting is rare: what it takes does not live in the future of every handler.
+            let permit = Box::pin(self.reserve()).await?;
             let mut link = self.handle.lock();
-            if self.handle.turn().available_permits() > 0 && !link.connection.is_full() {
-                return self.queue(&mut link, |link| link.connection.send(message));
-            }
+            permit
+                .sender
+                .queue(&mut link, |link| link.connection.send_over(message))
         }
-        let permit = self.reserve().await?;
+    }
+
+    /// Sends a message if nobody has to wait for that; else gives it back.
+    fn send_now(&self, message: Message) -> Result<Option<Message>> {
         let mut link = self.handle.lock();
-        permit
-            .sender
-            .queue(&mut link, |link| link.connection.send_over(message))
+        if self.handle.turn().available_permits() == 0 || link.connection.is_full() {
+            return Ok(Some(message));
+        }
+        self.queue(&mut link, |link| link.connection.send(message))?;
+        Ok(None)
     }
 
     /// Waits for the right to queue one message of any size: until there is room in the backlog

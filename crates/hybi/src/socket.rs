@@ -129,8 +129,8 @@ impl<S: Io> WebSocket<S> {
     /// # Errors
     ///
     /// [`Error::Closed`] once the connection is closing; an error of the transport.
-    pub async fn send(&mut self, message: impl Into<Message>) -> Result<()> {
-        self.sender.send(message).await
+    pub fn send(&mut self, message: impl Into<Message>) -> impl Future<Output = Result<()>> + Send {
+        self.sender.send(message)
     }
 
     /// Waits for the right to queue one message of any size: see [`Sender::reserve`].
