@@ -108,7 +108,7 @@ async fn while_it_lasts_new_clients_get_503_and_the_deadline_cuts_off_who_stays(
     let handle = running.handle.clone();
     let how = Shutdown::new()
         .close(CloseCode::SERVICE_RESTART, "back soon")
-        .deadline(Duration::from_millis(300));
+        .deadline(Duration::from_secs(1));
     let shutdown = tokio::spawn(async move { handle.shutdown(how).await });
     let mut refused = false;
     while !refused && !shutdown.is_finished() {
