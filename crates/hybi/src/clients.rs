@@ -44,9 +44,10 @@ impl Clients {
     /// A sender for each connection that is open now, in no order. Each holds its connection open
     /// as long as it lives.
     pub fn iter(&self) -> impl Iterator<Item = Sender> + use<> {
-        // Made before the lock is given back: the drop of a sender may take it.
-        let all: Vec<_> = self.open().values().filter_map(Handle::upgrade).collect();
-        all.into_iter().map(|handle| Sender { handle })
+        // What is dropped while the lock is held could want it.
+        let all: Vec<_> = self.open().values().filter_map(Weak::upgrade).collect();
+        let handles = all.into_iter().filter_map(Handle::of);
+        handles.map(|handle| Sender { handle })
     }
 
     /// As [`iter`](Self::iter), without one of them.
@@ -57,7 +58,8 @@ impl Clients {
     /// A sender for the connection with this id, if it is open.
     #[must_use]
     pub fn get(&self, id: ConnectionId) -> Option<Sender> {
-        let handle = self.open().get(&id).and_then(Handle::upgrade)?;
+        let shared = self.open().get(&id).and_then(Weak::upgrade)?;
+        let handle = Handle::of(shared)?;
         Some(Sender { handle })
     }
 

@@ -8,7 +8,7 @@ use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::BufMut;
@@ -163,8 +163,7 @@ impl<S: Io> Handle<S> {
     }
 
     /// One more handle, if the last one has not gone yet.
-    pub(crate) fn upgrade(shared: &Weak<Shared<S>>) -> Option<Self> {
-        let shared = shared.upgrade()?;
+    pub(crate) fn of(shared: Arc<Shared<S>>) -> Option<Self> {
         let more = |handles: usize| (handles > 0).then_some(handles + 1);
         let handles = &shared.handles;
         handles
