@@ -12,3 +12,4 @@ mod driven;
 mod errors;
 mod faults;
 mod hostile;
+mod share;
