@@ -17,7 +17,7 @@ declare -A commands=(
     [clippy]="cargo clippy --workspace --all-targets --all-features -- -D warnings"
     [docs]="RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace --all-features"
     [tree]="bash scripts/tree.sh"
-    [package]="cargo package --workspace --allow-dirty --quiet"
+    [package]="bash scripts/package.sh"
     [miri]="bash scripts/miri.sh"
     [autobahn]="bash scripts/autobahn.sh"
     [fuzz]="bash scripts/fuzz.sh 10"

@@ -24,13 +24,16 @@ pub(crate) enum Owed {
     Tick,
 }
 
-const ALL: [Owed; 5] = [
+pub(crate) const ALL: [Owed; 5] = [
     Owed::End,
     Owed::Close,
     Owed::Write,
     Owed::Message,
     Owed::Tick,
 ];
+
+/// What a peer can owe although nobody reads.
+pub(crate) const UNREAD: [Owed; 3] = [Owed::End, Owed::Close, Owed::Write];
 
 /// The deadlines of one connection. A peer that owes nothing costs nothing.
 #[derive(Debug)]
@@ -74,10 +77,22 @@ impl Deadlines {
         self.running = None;
     }
 
-    /// Waits until the time for something has passed.
-    pub(crate) fn poll(&mut self, waker: &Waker) -> Poll<Owed> {
+    /// Whether a deadline is nearer than the timer, or there is no timer.
+    pub(crate) fn lacks_timer(&self) -> bool {
+        let Some(running) = &self.running else {
+            return false;
+        };
+        match (&running.timer, running.next(&ALL, &self.options)) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(timer), Some((at, _))) => timer.deadline() > at,
+        }
+    }
+
+    /// Waits until the time for one of these has passed.
+    pub(crate) fn poll(&mut self, owed: &[Owed], waker: &Waker) -> Poll<Owed> {
         while let Some(running) = &mut self.running {
-            let next = running.next(&self.options);
+            let next = running.next(owed, &self.options);
             // Under a flood the task spends its budget, and a timer is not heard any more.
             if let Some((at, owed)) = next
                 && Instant::now() >= at
@@ -97,14 +112,18 @@ impl Deadlines {
             ready!(timer.as_mut().poll(&mut Context::from_waker(waker)));
             running.timer = None;
         }
-        self.running = None;
+        if let Some(running) = &self.running
+            && running.since.iter().all(Option::is_none)
+        {
+            self.running = None;
+        }
         Poll::Pending
     }
 }
 
 impl Running {
     /// The next deadline; a time beyond all clocks is none.
-    fn next(&self, options: &Options) -> Option<(Instant, Owed)> {
+    fn next(&self, owed: &[Owed], options: &Options) -> Option<(Instant, Owed)> {
         let at = |owed: Owed| {
             let time = match owed {
                 Owed::End => Some(LINGER_TIME),
@@ -115,6 +134,9 @@ impl Running {
             };
             Some((self.since[owed as usize]?.checked_add(time?)?, owed))
         };
-        ALL.into_iter().filter_map(at).min_by_key(|(at, _)| *at)
+        owed.iter()
+            .copied()
+            .filter_map(at)
+            .min_by_key(|(at, _)| *at)
     }
 }

@@ -102,13 +102,12 @@ impl<S: Io> Sender<S> {
     ///
     /// As [`send`](Self::send).
     pub async fn reserve(&self) -> Result<Permit<'_, S>> {
-        // The semaphore is never closed.
-        let turn = self
-            .handle
-            .turn()
-            .acquire()
-            .await
-            .map_err(|_| Error::Closed)?;
+        let turn = self.handle.turn().acquire().await;
+        // The turns end with the connection.
+        let Ok(turn) = turn else {
+            self.handle.lock().may_send()?;
+            return Err(Error::Closed);
+        };
         poll_fn(|cx| self.poll_room(&mut self.handle.lock(), cx)).await?;
         Ok(Permit {
             sender: self,
@@ -133,7 +132,7 @@ impl<S: Io> Sender<S> {
             let before = link.connection.buffered();
             let _ = link.poll_drain();
             if link.connection.buffered() == before {
-                ready!(link.poll_deadlines());
+                ready!(link.poll_write_deadlines());
             }
         }
     }
@@ -156,6 +155,10 @@ impl<S: Io> Sender<S> {
         let queued = queue(link).map_err(Into::into);
         let _ = link.poll_drain();
         link.return_outbox();
+        // Who waits in another task sets the timer.
+        if link.lacks_timer() {
+            self.handle.wakers().wake_waiting();
+        }
         queued
     }
 
@@ -193,21 +196,26 @@ impl<S: Io> Sender<S> {
             let mut link = self.handle.lock();
             loop {
                 link.may_flush()?;
-                self.handle.wakers().wait(Interest::Flush, cx.waker());
                 if link.driven {
                     if link.connection.buffered() == 0 {
                         return Poll::Ready(Ok(()));
                     }
+                    self.handle.wakers().wait(Interest::Flush, cx.waker());
                     if !link.driving {
                         self.handle.wakers().wake_driver();
                     }
                     return Poll::Pending;
                 }
+                let is_new = self.handle.wakers().wait(Interest::Flush, cx.waker());
                 if link.poll_flush().is_ready() {
                     link.return_outbox();
+                    // Another call of the same task may wait behind the same waker.
+                    if is_new {
+                        self.handle.wakers().forget_flush(cx.waker());
+                    }
                     return Poll::Ready(link.may_flush());
                 }
-                ready!(link.poll_deadlines());
+                ready!(link.poll_write_deadlines());
             }
         })
         .await

@@ -22,7 +22,7 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::Semaphore;
 
 use crate::buffer;
-use crate::deadlines::{Deadlines, Owed};
+use crate::deadlines::{ALL, Deadlines, Owed, UNREAD};
 use crate::entropy;
 use crate::error::{Error, Timeout};
 use crate::io::{Io, LINGER};
@@ -39,8 +39,6 @@ pub(crate) struct Handle<S: Io>(Arc<Shared<S>>);
 pub(crate) struct Shared<S> {
     link: Mutex<Link<S>>,
     pub(crate) wakers: Arc<Wakers>,
-    /// Who waits for room in the backlog, in the order in which they came.
-    turn: Semaphore,
     handles: AtomicUsize,
     id: ConnectionId,
     agreed: Option<Agreed>,
@@ -79,6 +77,7 @@ pub(crate) struct Link<S> {
     lent: bool,
     /// The thread's buffer for outgoing frames is lent.
     lent_outbox: bool,
+    wakers: Arc<Wakers>,
     /// The waker of [`Wakers`], the only one that the transport and the timer see.
     waker: Waker,
     client: bool,
@@ -143,15 +142,8 @@ impl<S: Io> Handle<S> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let wakers = Arc::new(Wakers::default());
         Self(Arc::new(Shared {
-            link: Mutex::new(Link::new(
-                io,
-                client,
-                read_ahead,
-                options,
-                wakers.clone().into(),
-            )),
+            link: Mutex::new(Link::new(io, client, read_ahead, options, wakers.clone())),
             wakers,
-            turn: Semaphore::new(1),
             handles: AtomicUsize::new(1),
             id: ConnectionId(NEXT.fetch_add(1, Ordering::Relaxed)),
             agreed,
@@ -181,7 +173,7 @@ impl<S: Io> Handle<S> {
     }
 
     pub(crate) fn turn(&self) -> &Semaphore {
-        &self.0.turn
+        self.0.wakers.turn()
     }
 
     pub(crate) fn id(&self) -> ConnectionId {
@@ -220,7 +212,7 @@ impl<S: Io> Drop for Handle<S> {
 }
 
 impl<S: Io> Link<S> {
-    fn new(io: S, client: bool, read_ahead: &[u8], options: &Options, waker: Waker) -> Self {
+    fn new(io: S, client: bool, read_ahead: &[u8], options: &Options, wakers: Arc<Wakers>) -> Self {
         let role = if client {
             Role::Client(entropy::mask_key)
         } else {
@@ -242,7 +234,8 @@ impl<S: Io> Link<S> {
             unasked: 0,
             lent: false,
             lent_outbox: false,
-            waker,
+            waker: wakers.clone().into(),
+            wakers,
             client,
             driven: false,
             driving: false,
@@ -407,6 +400,8 @@ impl<S: Io> Link<S> {
         }
         self.connection.outbox().clear();
         self.deadlines.note(Owed::Write, false);
+        // A transport that fails to write need not wake who reads, in another task.
+        self.waker.wake_by_ref();
     }
 
     /// Reads once into the inbox, through the thread's buffer; true if bytes came. What nobody
@@ -463,8 +458,7 @@ impl<S: Io> Link<S> {
         self.deadlines.clear();
         self.pings = None;
         self.end = End::Ended;
-        // Nobody waits for this transport any more.
-        self.waker.wake_by_ref();
+        self.wakers.end();
     }
 
     /// How a receiver learns of the end: an error once if it was not clean, and then that it has
@@ -489,7 +483,9 @@ impl<S: Io> Link<S> {
     pub(crate) fn may_flush(&self) -> Result<(), Error> {
         self.may_send()?;
         match self.connection.close_info() {
-            Some(info) if !info.clean && self.has_ended() => Err(Error::Closed),
+            Some(info) if self.has_ended() && !(info.clean && self.connection.buffered() == 0) => {
+                Err(Error::Closed)
+            }
             _ => Ok(()),
         }
     }
@@ -562,11 +558,32 @@ impl<S: Io> Link<S> {
         let starved = std::mem::take(&mut self.starved);
         let midway = starved && self.connection.is_midway();
         self.deadlines.note(Owed::Message, midway);
-        let closing = self.connection.state() != State::Open;
-        self.deadlines.note(Owed::Close, closing);
-        let ticks = self.deadlines.heartbeat().is_some() && !self.ticked && !closing;
+        let open = self.connection.state() == State::Open;
+        let ticks = open && !self.ticked && self.deadlines.heartbeat().is_some();
         self.deadlines.note(Owed::Tick, ticks);
-        match ready!(self.deadlines.poll(&self.waker)) {
+        self.poll_owed(&ALL)
+    }
+
+    /// As [`poll_deadlines`](Self::poll_deadlines), for who does not read: whether the peer owes a
+    /// part of a message is for the reader to say.
+    pub(crate) fn poll_write_deadlines(&mut self) -> Poll<()> {
+        self.poll_owed(&UNREAD)
+    }
+
+    /// Whether the peer owes something that no timer watches yet.
+    pub(crate) fn lacks_timer(&mut self) -> bool {
+        self.note_closing();
+        self.deadlines.lacks_timer()
+    }
+
+    fn note_closing(&mut self) {
+        let closing = self.connection.state() != State::Open && !self.has_ended();
+        self.deadlines.note(Owed::Close, closing);
+    }
+
+    fn poll_owed(&mut self, owed: &[Owed]) -> Poll<()> {
+        self.note_closing();
+        match ready!(self.deadlines.poll(owed, &self.waker)) {
             // The peer had its time to read our last frame.
             Owed::End => self.lose(Error::Closed),
             Owed::Close => self.lose(Error::Timeout(Timeout::Close)),

@@ -7,9 +7,15 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
 
+use tokio::sync::Semaphore;
+
 /// Those who wait for one connection.
-#[derive(Debug, Default)]
-pub(crate) struct Wakers(Mutex<Slots>);
+#[derive(Debug)]
+pub(crate) struct Wakers {
+    slots: Mutex<Slots>,
+    /// Who waits for room in the backlog, in the order in which they came.
+    turn: Semaphore,
+}
 
 #[derive(Debug, Default)]
 struct Slots {
@@ -31,29 +37,58 @@ pub(crate) enum Interest {
     Flush,
 }
 
+impl Default for Wakers {
+    fn default() -> Self {
+        Self {
+            slots: Mutex::default(),
+            turn: Semaphore::new(1),
+        }
+    }
+}
+
 impl Wakers {
     fn slots(&self) -> MutexGuard<'_, Slots> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers who waits for what.
-    pub(crate) fn wait(&self, interest: Interest, waker: &Waker) {
+    /// Remembers who waits for what; true unless it was known.
+    pub(crate) fn wait(&self, interest: Interest, waker: &Waker) -> bool {
         let mut slots = self.slots();
         let slot = match interest {
             Interest::Drive => &mut slots.driver,
             Interest::Recv => &mut slots.recv,
             Interest::Send => &mut slots.send,
             Interest::Flush => {
-                if !slots.flush.iter().any(|known| known.will_wake(waker)) {
+                let is_new = !slots.flush.iter().any(|known| known.will_wake(waker));
+                if is_new {
                     slots.flush.push(waker.clone());
                 }
-                return;
+                return is_new;
             }
         };
         match slot {
-            Some(known) => known.clone_from(waker),
-            None => *slot = Some(waker.clone()),
+            Some(known) if known.will_wake(waker) => false,
+            slot => {
+                *slot = Some(waker.clone());
+                true
+            }
         }
+    }
+
+    /// Forgets one who did not have to wait until all has left.
+    pub(crate) fn forget_flush(&self, waker: &Waker) {
+        self.slots().flush.retain(|known| !known.will_wake(waker));
+    }
+
+    /// The turn to wait for room.
+    pub(crate) fn turn(&self) -> &Semaphore {
+        &self.turn
+    }
+
+    /// The connection has ended: nobody waits for it any more.
+    pub(crate) fn end(&self) {
+        self.turn.close();
+        self.wake_waiting();
     }
 
     /// Whether somebody waits for an event.
@@ -66,6 +101,25 @@ impl Wakers {
         let driver = self.slots().driver.clone();
         if let Some(driver) = driver {
             driver.wake();
+        }
+    }
+
+    /// Wakes the driver, or else all who wait.
+    pub(crate) fn wake_waiting(&self) {
+        let slots = {
+            let mut slots = self.slots();
+            if slots.driver.is_some() {
+                Slots {
+                    driver: slots.driver.clone(),
+                    ..Slots::default()
+                }
+            } else {
+                std::mem::take(&mut *slots)
+            }
+        };
+        let one = [slots.driver, slots.recv, slots.send];
+        for waker in one.into_iter().flatten().chain(slots.flush) {
+            waker.wake();
         }
     }
 
@@ -102,25 +156,11 @@ impl Wakers {
 
 impl Wake for Wakers {
     fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
+        self.wake_waiting();
     }
 
     /// The socket or the timer is ready.
     fn wake_by_ref(self: &Arc<Self>) {
-        let slots = {
-            let mut slots = self.slots();
-            if slots.driver.is_some() {
-                Slots {
-                    driver: slots.driver.clone(),
-                    ..Slots::default()
-                }
-            } else {
-                std::mem::take(&mut *slots)
-            }
-        };
-        let one = [slots.driver, slots.recv, slots.send];
-        for waker in one.into_iter().flatten().chain(slots.flush) {
-            waker.wake();
-        }
+        self.wake_waiting();
     }
 }

@@ -11,7 +11,7 @@ use hybi::{CloseCode, Event, Message, Options, Role, WebSocket, connect};
 use crate::support::{ends, masked, numbers, server, server_with, unmasked};
 
 /// Polls a call so many times, then drops it; what it gave if it came to that.
-fn poll_times<T>(future: impl Future<Output = T>, times: usize) -> Option<T> {
+pub(crate) fn poll_times<T>(future: impl Future<Output = T>, times: usize) -> Option<T> {
     // The tests do not yield, so that the runtime would hold back a call some day.
     let mut future = pin!(tokio::task::unconstrained(future));
     let mut cx = Context::from_waker(Waker::noop());

@@ -15,4 +15,5 @@ mod heartbeat;
 mod hostile;
 mod opening;
 mod pings;
+mod share;
 mod shutdown;
