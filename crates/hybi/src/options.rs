@@ -139,10 +139,10 @@ impl Options {
 
     /// The outgoing backlog, in bytes (default 1 MiB): while it is full `feed` answers
     /// [`SendError::Full`](crate::SendError::Full) and `send` waits. It overshoots by one message
-    /// at most.
+    /// at most; 0 is taken for 1, since nothing could be sent through none.
     #[must_use]
     pub fn backlog(self, bytes: usize) -> Self {
-        self.with(|values| values.limits.backlog = bytes)
+        self.with(|values| values.limits.backlog = bytes.max(1))
     }
 
     /// The largest head of a request or a response, in bytes (default 16 KiB); a server answers

@@ -30,7 +30,8 @@ pub struct Sender<S: Io = Stream> {
 }
 
 /// The right to queue one message, given by [`Sender::reserve`]; dropped, it goes to the next who
-/// waits for it.
+/// waits for it. Nobody else can send while it lives, so that a task that holds one and sends by
+/// another handle waits for itself.
 #[must_use = "a permit that is dropped lets the next one send"]
 pub struct Permit<'a, S: Io = Stream> {
     sender: &'a Sender<S>,

@@ -842,3 +842,10 @@ async fn a_sender_works_outside_of_a_runtime() {
     .unwrap();
     peer.take(64).await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_backlog_of_nothing_still_lets_one_message_pass() {
+    let (mut peer, mut ws) = Peer::of(hybi::Role::Client, &Options::new().backlog(0), 1024);
+    ends(ws.send("hello")).await.unwrap();
+    assert_eq!(peer.recv().await.unwrap(), Some(Frame::text("hello")));
+}
