@@ -17,7 +17,8 @@ use hybi_proto::text::Text;
 
 use crate::error::{Error, Result};
 use crate::io::Io;
-use crate::shared::{Link, Shared};
+use crate::link::Link;
+use crate::shared::Shared;
 use crate::socket::WebSocket;
 use crate::wakers::Interest;
 

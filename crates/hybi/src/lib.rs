@@ -14,6 +14,7 @@ mod deadlines;
 mod pings;
 mod buffer;
 mod wakers;
+mod link;
 mod shared;
 mod sender;
 mod receiver;
@@ -50,9 +51,9 @@ pub use options::{Heartbeat, Options};
 pub use pings::RoundTrip;
 pub use receiver::Receiver;
 pub use sender::{Permit, Sender};
-pub use server::{Server, ServerHandle};
+pub use server::Server;
 pub use shared::ConnectionId;
-pub use shutdown::{Report, Shutdown};
+pub use shutdown::{Report, ServerHandle, Shutdown};
 pub use socket::{Role, WebSocket};
 
 /// The examples of the README are tested with those of the docs.

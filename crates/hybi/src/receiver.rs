@@ -10,8 +10,9 @@ use tokio::task::coop;
 
 use crate::error::{Error, Result};
 use crate::io::{Io, Stream};
+use crate::link::Link;
 use crate::sender::Sender;
-use crate::shared::{Handle, Link};
+use crate::shared::Handle;
 use crate::wakers::Interest;
 
 /// The receiving half of a [`WebSocket`](crate::WebSocket).

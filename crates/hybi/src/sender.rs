@@ -15,8 +15,9 @@ use tokio::sync::SemaphorePermit;
 
 use crate::error::{Error, Result};
 use crate::io::{Io, Stream};
+use crate::link::Link;
 use crate::pings::RoundTrip;
-use crate::shared::{ConnectionId, Handle, Link};
+use crate::shared::{ConnectionId, Handle};
 use crate::wakers::Interest;
 
 /// The sending half of a [`WebSocket`](crate::WebSocket), cheap to clone and to share: messages of

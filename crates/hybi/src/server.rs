@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::exchange;
 use crate::incoming::{self, Incoming, Received};
 use crate::options::Options;
-use crate::shutdown::{self, Phase, Report, Shutdown};
+use crate::shutdown::{Phase, Report, ServerHandle, Shutdown};
 use crate::socket::WebSocket;
 
 /// A WebSocket server on a listening socket.
@@ -337,31 +337,6 @@ impl Server {
                 }
             }
         }
-    }
-}
-
-/// Ends a server, from [`Server::handle`]. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct ServerHandle {
-    clients: Clients,
-    phase: Arc<watch::Sender<Phase>>,
-}
-
-impl ServerHandle {
-    /// Shuts the server down: new clients get 503, those that are here a close frame with 1001, or
-    /// as the [`Shutdown`] says; at its deadline what is still open is aborted. Then
-    /// [`Server::serve`] returns. `shutdown(())` takes the defaults.
-    ///
-    /// The server must go on serving meanwhile, for it turns the new clients away. Connections
-    /// that it does not [track](Server::track) are left alone.
-    ///
-    /// Cancel safe: a dropped call leaves the server closing; call it again to finish.
-    ///
-    /// # Errors
-    ///
-    /// A close code that no frame may carry, or a reason of more than 123 bytes: nothing is done.
-    pub async fn shutdown(&self, how: impl Into<Shutdown>) -> Result<Report> {
-        shutdown::shutdown(&how.into(), &self.clients, &self.phase).await
     }
 }
 

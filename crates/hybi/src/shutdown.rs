@@ -2,6 +2,7 @@
 //! and at last cut off.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hybi_proto::code::CloseCode;
@@ -13,6 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use crate::clients::Clients;
 use crate::entropy;
 use crate::error::Result;
+use crate::shared::ConnectionId;
 
 /// How a server ends.
 ///
@@ -99,8 +101,32 @@ impl Shutdown {
     }
 }
 
-/// Ends a server: see [`ServerHandle::shutdown`](crate::ServerHandle::shutdown).
-pub(crate) async fn shutdown(
+/// Ends a server, from [`Server::handle`](crate::Server::handle). Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ServerHandle {
+    pub(crate) clients: Clients,
+    pub(crate) phase: Arc<watch::Sender<Phase>>,
+}
+
+impl ServerHandle {
+    /// Shuts the server down: new clients get 503, those that are here a close frame with 1001, or
+    /// as the [`Shutdown`] says; at its deadline what is still open is aborted. Then
+    /// [`Server::serve`](crate::Server::serve) returns. `shutdown(())` takes the defaults.
+    ///
+    /// The server must go on serving meanwhile, for it turns the new clients away. Connections
+    /// that it does not [track](crate::Server::track) are left alone.
+    ///
+    /// Cancel safe: a dropped call leaves the server closing; call it again to finish.
+    ///
+    /// # Errors
+    ///
+    /// A close code that no frame may carry, or a reason of more than 123 bytes: nothing is done.
+    pub async fn shutdown(&self, how: impl Into<Shutdown>) -> Result<Report> {
+        shutdown(&how.into(), &self.clients, &self.phase).await
+    }
+}
+
+async fn shutdown(
     how: &Shutdown,
     clients: &Clients,
     phase: &watch::Sender<Phase>,
@@ -144,7 +170,7 @@ async fn close_spread(
     how: &Shutdown,
     clients: &Clients,
     begin: Instant,
-    seen: &mut HashSet<crate::shared::ConnectionId>,
+    seen: &mut HashSet<ConnectionId>,
 ) {
     let mut moments: Vec<_> = clients
         .iter()

@@ -1,0 +1,562 @@
+//! One connection and its transport.
+//!
+//! Here is the waiting that the protocol does not know: filling the inbox, draining the outbox,
+//! the deadlines, and the lingering end. Who calls it is the handle's or the driver's affair.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::BufMut;
+use hybi_proto::connection::{Connection, Role, State};
+use hybi_proto::error::{ProtocolError, SendError};
+use hybi_proto::message::Event;
+use tokio::io::AsyncReadExt;
+
+use crate::buffer;
+use crate::deadlines::{ALL, Deadlines, Owed, UNREAD};
+use crate::entropy;
+use crate::error::{Error, Timeout};
+use crate::io::{Io, LINGER};
+use crate::options::Options;
+use crate::pings::{Pings, RoundTrip};
+use crate::wakers::Wakers;
+
+/// The connection and its transport.
+#[derive(Debug)]
+pub(crate) struct Link<S> {
+    /// Gone when the connection has ended.
+    io: Option<S>,
+    /// What a server holds for this connection; it goes with the transport.
+    pub(crate) entry: Option<Box<dyn fmt::Debug + Send + Sync>>,
+    pub(crate) connection: Connection,
+    /// Events taken, for [`spends_budget`](Self::spends_budget).
+    taken: u8,
+    /// Events that were decoded while their receiver was busy, so that what the peer asks in
+    /// between is answered.
+    ready: VecDeque<Result<Event, ProtocolError>>,
+    /// What `ready` holds, in bytes.
+    ahead: usize,
+    /// Bytes that were read although nobody waited for them, and were not asked for since.
+    unasked: usize,
+    /// The thread's read buffer is lent.
+    lent: bool,
+    /// The thread's buffer for outgoing frames is lent.
+    lent_outbox: bool,
+    wakers: Arc<Wakers>,
+    /// The waker of [`Wakers`], the only one that the transport and the timer see.
+    waker: Waker,
+    client: bool,
+    pub(crate) driven: bool,
+    /// The driver is about to drain the outbox: nobody has to wake it for that.
+    pub(crate) driving: bool,
+    /// The last handle is gone.
+    pub(crate) abandoned: bool,
+    end: End,
+    /// Why the connection ended, until it was told; then [`Error::Closed`].
+    fault: Option<Error>,
+    deadlines: Deadlines,
+    pings: Option<Box<Pings>>,
+    /// Something was heard since the last tick of the heartbeat.
+    heard: bool,
+    /// The ticks since something was heard.
+    quiet: u32,
+    /// Somebody else calls [`tick`](Self::tick).
+    pub(crate) ticked: bool,
+    /// A read waits for the peer. Where nobody reads, the peer owes us nothing.
+    starved: bool,
+}
+
+/// How far the end has come, once the closing handshake is done or has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Not begun.
+    Live,
+    /// Writing is shut down; what still comes is discarded until the peer has done the same, for
+    /// closing a socket with unread input would send a reset, which destroys the very frame that
+    /// says why.
+    Lingering { left: usize },
+    /// The transport is gone.
+    Ended,
+}
+
+/// What is read ahead of a busy receiver, in bytes; each event also costs what it takes to hold it.
+const AHEAD: usize = 64 << 10;
+const HOLD: usize = 64;
+
+/// So many events cost one unit of the runtime's cooperative budget, of which a task has 128.
+const EVENTS: u8 = 64;
+
+/// The most slices in one write.
+const SLICES: usize = 64;
+
+impl<S: Io> Link<S> {
+    pub(crate) fn new(
+        io: S,
+        client: bool,
+        read_ahead: &[u8],
+        options: &Options,
+        wakers: Arc<Wakers>,
+    ) -> Self {
+        let role = if client {
+            Role::Client(entropy::mask_key)
+        } else {
+            Role::Server
+        };
+        let mut connection = Connection::new(role, options.get().limits.clone());
+        connection.set_auto_pong(options.get().auto_pong);
+        if !read_ahead.is_empty() {
+            connection.lend_inbox(Vec::with_capacity(read_ahead.len()));
+            connection.inbox().put_slice(read_ahead);
+        }
+        Self {
+            io: Some(io),
+            entry: None,
+            connection,
+            taken: 0,
+            ready: VecDeque::new(),
+            ahead: 0,
+            unasked: 0,
+            lent: false,
+            lent_outbox: false,
+            waker: wakers.clone().into(),
+            wakers,
+            client,
+            driven: false,
+            driving: false,
+            abandoned: false,
+            end: End::Live,
+            fault: None,
+            deadlines: Deadlines::new(options.clone()),
+            pings: None,
+            heard: false,
+            quiet: 0,
+            ticked: false,
+            starved: false,
+        }
+    }
+
+    pub(crate) fn io(&self) -> Option<&S> {
+        self.io.as_ref()
+    }
+
+    /// The next event that is here, with the error that ends the connection behind the last.
+    pub(crate) fn next(&mut self) -> Option<Result<Event, ProtocolError>> {
+        if let Some(event) = self.ready.pop_front() {
+            self.ahead -= cost(&event);
+            self.unasked = self.unasked.saturating_sub(cost(&event) - HOLD);
+            if self.ready.is_empty() {
+                // What a burst needed is not kept.
+                self.ready = VecDeque::new();
+            }
+            return Some(event);
+        }
+        let event = self.decode();
+        if event.is_none() {
+            self.unasked = 0;
+        }
+        event
+    }
+
+    /// Whether this event is one of those that cost a unit of the runtime's cooperative budget.
+    pub(crate) fn spends_budget(&mut self) -> bool {
+        self.taken = (self.taken + 1) % EVENTS;
+        self.taken == 0
+    }
+
+    /// Decodes what is here although nobody asks for it yet, so that pings and closes are
+    /// answered, up to [`AHEAD`].
+    pub(crate) fn decode_ahead(&mut self) {
+        while !self.is_ahead()
+            && let Some(event) = self.decode()
+        {
+            self.hold(event);
+        }
+    }
+
+    fn decode(&mut self) -> Option<Result<Event, ProtocolError>> {
+        let event = self.connection.next_owned().transpose();
+        if let (Some(pings), Some(Ok(Event::Pong(payload)))) = (&mut self.pings, &event) {
+            pings.answered(payload);
+            if pings.is_empty() {
+                self.pings = None;
+            }
+        }
+        event
+    }
+
+    /// Queues a ping, and notes when.
+    pub(crate) fn ping(&mut self, payload: &[u8]) -> Result<RoundTrip, SendError> {
+        self.connection.ping(payload)?;
+        Ok(self.pings.get_or_insert_default().sent(payload))
+    }
+
+    fn hold(&mut self, event: Result<Event, ProtocolError>) {
+        self.ahead += cost(&event);
+        self.ready.push_back(event);
+    }
+
+    /// Whether the receiver is so far behind that reading has to wait for it.
+    pub(crate) fn is_ahead(&self) -> bool {
+        self.ahead >= AHEAD || self.unasked >= AHEAD
+    }
+
+    /// Whether an event, or the error behind the last, can be taken without waiting.
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Lends the thread's buffer for outgoing frames, unless some wait in one of our own.
+    pub(crate) fn lend_outbox(&mut self) {
+        match self.connection.outbox().lend(buffer::write()) {
+            Some(buffer) => buffer::keep_write(buffer),
+            None => self.lent_outbox = true,
+        }
+    }
+
+    /// Gives the thread's buffer for outgoing frames back; what waits in it is copied, once. A
+    /// buffer of our own goes when nothing waits in it.
+    pub(crate) fn return_outbox(&mut self) {
+        if std::mem::take(&mut self.lent_outbox) || self.connection.buffered() == 0 {
+            buffer::keep_write(self.connection.outbox().reclaim());
+        }
+    }
+
+    /// Gives the thread's read buffer back; what is unread in it is copied.
+    pub(crate) fn return_inbox(&mut self) {
+        if self.lent {
+            self.lent = false;
+            buffer::keep_read(self.connection.reclaim_inbox());
+        } else if self.connection.unread() == 0 {
+            drop(self.connection.reclaim_inbox());
+        }
+    }
+
+    /// Drains the outbox. An error of the transport ends the connection, but what the peer has
+    /// sent before is still read.
+    pub(crate) fn poll_drain(&mut self) -> Poll<()> {
+        let Some(io) = &mut self.io else {
+            return Poll::Ready(());
+        };
+        let mut cx = Context::from_waker(&self.waker);
+        while self.connection.buffered() > 0 {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let count = self.connection.outbox().slices(&mut slices);
+            match Pin::new(&mut *io).poll_write_vectored(&mut cx, &slices[..count]) {
+                Poll::Ready(Ok(n)) if n > 0 => {
+                    self.connection.sent(n);
+                    self.deadlines.note(Owed::Write, false);
+                }
+                Poll::Ready(result) => {
+                    let error = result
+                        .err()
+                        .unwrap_or_else(|| io::ErrorKind::WriteZero.into());
+                    self.break_off(error);
+                    return Poll::Ready(());
+                }
+                Poll::Pending => {
+                    self.connection.outbox().block();
+                    self.deadlines.note(Owed::Write, true);
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Drains the outbox and everything that the transport itself holds back.
+    pub(crate) fn poll_flush(&mut self) -> Poll<()> {
+        ready!(self.poll_drain());
+        let Some(io) = &mut self.io else {
+            return Poll::Ready(());
+        };
+        let mut cx = Context::from_waker(&self.waker);
+        if let Err(error) = ready!(Pin::new(io).poll_flush(&mut cx)) {
+            self.break_off(error);
+        }
+        Poll::Ready(())
+    }
+
+    /// Nothing can be written any more. That is no fault if the peer has closed already, and did
+    /// not stay for the answer.
+    fn break_off(&mut self, error: io::Error) {
+        if self.connection.state() != State::Closed {
+            self.fault.get_or_insert(Error::Io(error));
+        }
+        self.connection.outbox().clear();
+        self.deadlines.note(Owed::Write, false);
+        // A transport that fails to write need not wake who reads, in another task.
+        self.waker.wake_by_ref();
+    }
+
+    /// Reads once into the inbox, through the thread's buffer; true if bytes came. What nobody
+    /// has asked for is not read beyond [`AHEAD`].
+    ///
+    /// The end of the transport is the end of the connection.
+    pub(crate) fn poll_fill(&mut self, asked: bool) -> Poll<bool> {
+        let Some(io) = &mut self.io else {
+            return Poll::Ready(false);
+        };
+        let mut cx = Context::from_waker(&self.waker);
+        if !self.lent {
+            self.connection.lend_inbox(buffer::read());
+            self.lent = true;
+        }
+        let mut inbox = self.connection.inbox();
+        if !asked {
+            let room = AHEAD.saturating_sub(self.unasked);
+            inbox.set_limit(inbox.remaining_mut().min(room));
+        }
+        let Poll::Ready(read) = pin!(io.read_buf(&mut inbox)).poll(&mut cx) else {
+            self.starved = true;
+            return Poll::Pending;
+        };
+        let error = match read {
+            Ok(0) => io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the peer ended the connection without a close frame",
+            ),
+            Ok(n) => {
+                self.heard = true;
+                self.unasked += if asked { 0 } else { n };
+                self.deadlines.note(Owed::Message, false);
+                return Poll::Ready(true);
+            }
+            Err(error) => error,
+        };
+        self.lose(Error::Io(error));
+        Poll::Ready(false)
+    }
+
+    /// Ends the connection without a closing handshake.
+    pub(crate) fn lose(&mut self, error: Error) {
+        if self.connection.state() != State::Closed {
+            self.fault.get_or_insert(error);
+            self.connection.lost();
+        }
+        self.drop_transport();
+    }
+
+    fn drop_transport(&mut self) {
+        self.io = None;
+        self.entry = None;
+        self.deadlines.clear();
+        self.pings = None;
+        self.end = End::Ended;
+        self.wakers.end();
+    }
+
+    /// How a receiver learns of the end: an error once if it was not clean, and then that it has
+    /// ended.
+    pub(crate) fn verdict(&mut self) -> Result<(), Error> {
+        match &mut self.fault {
+            Some(fault) => Err(std::mem::replace(fault, Error::Closed)),
+            None if self.connection.close_info().is_some_and(|info| info.clean) => Ok(()),
+            None => Err(Error::Closed),
+        }
+    }
+
+    /// An error of the transport forbids to send, although it is the receiver that learns why.
+    pub(crate) fn may_send(&self) -> Result<(), Error> {
+        match &self.fault {
+            Some(Error::Io(error)) => Err(Error::Io(error.kind().into())),
+            _ => Ok(()),
+        }
+    }
+
+    /// As [`may_send`](Self::may_send); nor has everything left if the end was not clean.
+    pub(crate) fn may_flush(&self) -> Result<(), Error> {
+        self.may_send()?;
+        match self.connection.close_info() {
+            Some(info) if self.has_ended() && !(info.clean && self.connection.buffered() == 0) => {
+                Err(Error::Closed)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Remembers why the connection has failed, for the receiver.
+    pub(crate) fn fail(&mut self, error: ProtocolError) {
+        self.fault.get_or_insert(Error::Protocol(error));
+    }
+
+    pub(crate) fn has_fault(&self) -> bool {
+        self.fault.is_some()
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.end == End::Ended
+    }
+
+    /// Brings a connection that is closed or has failed to its end: the last frame leaves, then
+    /// the transport is shut down on both sides. The server shuts down first (RFC 6455 §7.1.1).
+    pub(crate) fn poll_end(&mut self) -> Poll<()> {
+        if self.end == End::Live {
+            ready!(self.poll_flush());
+            let clean = self.connection.close_info().is_some_and(|info| info.clean);
+            if self.client && clean {
+                ready!(self.poll_discard(LINGER));
+            }
+            let mut cx = Context::from_waker(&self.waker);
+            if let Some(io) = &mut self.io {
+                // Nothing can be done about a transport that cannot even be shut down.
+                let _ = ready!(Pin::new(io).poll_shutdown(&mut cx));
+            }
+            self.end = End::Lingering { left: LINGER };
+            self.deadlines.note(Owed::End, true);
+        }
+        if let End::Lingering { left } = self.end {
+            ready!(self.poll_discard(left));
+            self.drop_transport();
+        }
+        Poll::Ready(())
+    }
+
+    /// Reads and forgets until the peer has shut down, or has sent as much as this.
+    fn poll_discard(&mut self, mut left: usize) -> Poll<()> {
+        let Some(io) = &mut self.io else {
+            return Poll::Ready(());
+        };
+        let mut cx = Context::from_waker(&self.waker);
+        let mut buffer = buffer::read();
+        let end = loop {
+            buffer.clear();
+            match pin!(io.read_buf(&mut buffer)).poll(&mut cx) {
+                Poll::Ready(Ok(n)) if n > 0 && n < left => left -= n,
+                Poll::Ready(_) => break Poll::Ready(()),
+                Poll::Pending => break Poll::Pending,
+            }
+        };
+        buffer.clear();
+        buffer::keep_read(buffer);
+        if let End::Lingering { left: rest } = &mut self.end {
+            *rest = left;
+        }
+        end
+    }
+
+    /// Sees to the deadlines; ready if one has passed and has changed the connection.
+    ///
+    /// To be called when everything else has to wait: it takes the state as it is for what the
+    /// peer has left undone.
+    pub(crate) fn poll_deadlines(&mut self) -> Poll<()> {
+        let starved = std::mem::take(&mut self.starved);
+        let midway = starved && self.connection.is_midway();
+        self.deadlines.note(Owed::Message, midway);
+        let open = self.connection.state() == State::Open;
+        let ticks = open && !self.ticked && self.deadlines.heartbeat().is_some();
+        self.deadlines.note(Owed::Tick, ticks);
+        self.poll_owed(&ALL)
+    }
+
+    /// As [`poll_deadlines`](Self::poll_deadlines), for who does not read: whether the peer owes a
+    /// part of a message is for the reader to say.
+    pub(crate) fn poll_write_deadlines(&mut self) -> Poll<()> {
+        self.poll_owed(&UNREAD)
+    }
+
+    /// Whether the peer owes something that no timer watches yet.
+    pub(crate) fn lacks_timer(&mut self) -> bool {
+        self.note_closing();
+        self.deadlines.lacks_timer()
+    }
+
+    fn note_closing(&mut self) {
+        let closing = self.connection.state() != State::Open && !self.has_ended();
+        self.deadlines.note(Owed::Close, closing);
+    }
+
+    fn poll_owed(&mut self, owed: &[Owed]) -> Poll<()> {
+        self.note_closing();
+        match ready!(self.deadlines.poll(owed, &self.waker)) {
+            // The peer had its time to read our last frame.
+            Owed::End => self.lose(Error::Closed),
+            Owed::Close => self.lose(Error::Timeout(Timeout::Close)),
+            Owed::Write => self.lose(Error::Timeout(Timeout::Write)),
+            Owed::Tick => {
+                self.deadlines.note(Owed::Tick, false);
+                self.tick();
+            }
+            Owed::Message => {
+                self.deadlines.note(Owed::Message, false);
+                self.connection.fail(ProtocolError::MessageStalled);
+                self.hold(Err(ProtocolError::MessageStalled));
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// One beat of the clock: pings a peer that is silent, and ends the connection of one that
+    /// stays so.
+    pub(crate) fn tick(&mut self) {
+        let Some(heartbeat) = self.deadlines.heartbeat() else {
+            return;
+        };
+        let open = self.connection.state() == State::Open;
+        if std::mem::take(&mut self.heard) || self.is_ahead() || !open {
+            self.quiet = 0;
+            return;
+        }
+        self.quiet = self.quiet.saturating_add(1);
+        let (ping, dead) = heartbeat.ticks();
+        if self.quiet >= dead {
+            self.lose(Error::Timeout(Timeout::Heartbeat));
+        } else if self.quiet == ping && self.connection.ping(b"").is_ok() {
+            // Whoever sees to the transport writes it.
+            self.waker.wake_by_ref();
+        }
+    }
+
+    /// Ends at once: what is queued gets one write, then the transport is dropped.
+    pub(crate) fn abort(&mut self) {
+        let _ = self.poll_drain();
+        self.lose(Error::Closed);
+    }
+}
+
+/// What an event costs while it waits.
+fn cost(event: &Result<Event, ProtocolError>) -> usize {
+    HOLD + match event {
+        Ok(Event::Message(message)) => message.len(),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hybi_proto::message::Message;
+    use tokio::io::{AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_idle_connection_holds_no_buffer() {
+        let (io, mut peer) = duplex(1 << 20);
+        let mut link = Link::new(io, true, &[], &Options::new(), Arc::default());
+        let many = [0x82, 3, 1, 2, 3].repeat(1000);
+        peer.write_all(&many).await.unwrap();
+        assert!(link.poll_fill(false).is_ready());
+        link.decode_ahead();
+        link.return_inbox();
+        assert!(link.has_ready() && link.connection.unread() > 0);
+        link.lend_outbox();
+        while let Some(event) = link.next() {
+            let Ok(Event::Message(message)) = event else {
+                panic!("{event:?}");
+            };
+            link.connection.send(message).unwrap();
+        }
+        let large = Message::Binary(vec![0; 100_000].into());
+        link.connection.send(large).unwrap();
+        assert!(link.poll_drain().is_ready());
+        link.return_outbox();
+        assert!(link.poll_fill(true).is_pending());
+        link.return_inbox();
+        assert_eq!(link.ready.capacity(), 0);
+        assert_eq!(link.connection.reclaim_inbox().capacity(), 0);
+        assert_eq!(link.connection.outbox().reclaim().capacity(), 0);
+    }
+}
