@@ -58,6 +58,8 @@ pub(crate) struct Link<S> {
     end: End,
     /// Why the connection ended, until it was told; then [`Error::Closed`].
     fault: Option<Error>,
+    /// Some of what was queued was given up.
+    cut: bool,
     deadlines: Deadlines,
     pings: Option<Box<Pings>>,
     /// Something was heard since the last tick of the heartbeat.
@@ -130,6 +132,7 @@ impl<S: Io> Link<S> {
             abandoned: false,
             end: End::Live,
             fault: None,
+            cut: false,
             deadlines: Deadlines::new(options.clone()),
             pings: None,
             heard: false,
@@ -286,6 +289,7 @@ impl<S: Io> Link<S> {
         if self.connection.state() != State::Closed {
             self.fault.get_or_insert(Error::Io(error));
         }
+        self.cut |= self.connection.buffered() > 0;
         self.connection.outbox().clear();
         self.deadlines.note(Owed::Write, false);
         // A transport that fails to write need not wake who reads, in another task.
@@ -367,13 +371,13 @@ impl<S: Io> Link<S> {
         }
     }
 
-    /// As [`may_send`](Self::may_send); nor has everything left if the end was not clean.
+    /// As [`may_send`](Self::may_send); nor has everything left if the end was not clean, or some
+    /// was given up.
     pub(crate) fn may_flush(&self) -> Result<(), Error> {
         self.may_send()?;
+        let left = !self.cut && self.connection.buffered() == 0;
         match self.connection.close_info() {
-            Some(info) if self.has_ended() && !(info.clean && self.connection.buffered() == 0) => {
-                Err(Error::Closed)
-            }
+            Some(info) if self.has_ended() && !(info.clean && left) => Err(Error::Closed),
             _ => Ok(()),
         }
     }

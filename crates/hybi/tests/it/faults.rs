@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 
 use hybi::test::{Fault, Frame, Log, Script};
-use hybi::{CloseCode, Error, Result, WebSocket, drive};
+use hybi::{CloseCode, Error, Event, Result, WebSocket, drive};
 
 use crate::support::{ends, masked, numbers, server};
 
@@ -181,4 +181,20 @@ async fn what_came_before_a_failed_write_is_still_received() {
         result.unwrap();
         assert!(log.is_dropped());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_after_a_failed_write_does_not_say_that_all_has_left() {
+    let script = Script::default()
+        .read(masked(&[Frame::close(1000, "")]))
+        .write_pending()
+        .write_error(ErrorKind::BrokenPipe);
+    let (mut ws, log) = server(script);
+    ws.feed("never leaves").unwrap();
+    let event = ends(ws.recv_event()).await.unwrap();
+    assert!(matches!(event, Some(Event::Close(_))), "{event:?}");
+    // The peer has closed as it should, and did not stay: that is a clean end.
+    assert_eq!(ends(ws.recv()).await.unwrap(), None);
+    assert_eq!(log.written(), b"");
+    assert!(matches!(ends(ws.flush()).await, Err(Error::Closed)));
 }
