@@ -313,9 +313,12 @@ fn more_than_any_buffer_holds_is_echoed_without_a_standstill() {
     for _ in 0..32 {
         client.write(&line);
     }
+    // The close would overtake an echo that waits for room: a peer that has heard it sends nothing.
+    for _ in 0..32 {
+        assert_eq!(client.line().len(), 1 << 20);
+    }
     let ended = client.end();
-    assert_eq!(ended.stdout.len(), 32, "{}", ended.stderr);
-    assert!(ended.stdout.iter().all(|echo| echo.len() == 1 << 20));
+    assert!(ended.stdout.is_empty());
     assert_eq!(ended.status, Some(0), "{}", ended.stderr);
 }
 
