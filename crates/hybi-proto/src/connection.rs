@@ -15,6 +15,7 @@ use crate::frame::{MAX_CONTROL, Opcode};
 use crate::limits::Limits;
 use crate::message::{Event, EventRef, Message, MessageRef};
 use crate::outbox::Outbox;
+use crate::queue::{Admission, Dropped, Item, Overflow, Queue, Right};
 use crate::text::Text;
 
 /// Which end of the connection this is; a client says where its mask keys come from.
@@ -63,6 +64,8 @@ pub struct Connection {
     close_sent: bool,
     close_received: bool,
     failed: bool,
+    received: u64,
+    sent: u64,
     rare: Option<Box<Rare>>,
 }
 
@@ -72,10 +75,16 @@ struct Rare {
     info: Option<CloseInfo>,
     /// The newest ping that could not be answered yet.
     ping: Option<Bytes>,
+    /// Messages that are not framed yet. While there are some, the outbox is not empty.
+    queue: Queue,
+    dropped: Dropped,
 }
 
 /// The pongs that may wait while the socket takes nothing; then only the newest ping is answered.
 const PONGS: u8 = 16;
+
+/// While so many bytes wait, or half the backlog, messages that a policy may drop are not framed.
+const FRAMED: usize = 64 << 10;
 
 impl Connection {
     /// A connection whose opening handshake is done.
@@ -95,6 +104,8 @@ impl Connection {
             close_sent: false,
             close_received: false,
             failed: false,
+            received: 0,
+            sent: 0,
             rare: None,
         }
     }
@@ -124,24 +135,30 @@ impl Connection {
         self.decoder.is_midway()
     }
 
-    /// The bytes that wait to leave.
+    /// The bytes that wait to leave. Messages that are not framed yet follow as it is drained.
     #[inline]
     pub fn outbox(&mut self) -> &mut Outbox {
         &mut self.outbox
     }
 
-    /// The number of bytes that wait to leave.
+    /// The number of bytes that wait to leave, framing included; a message that is not framed yet
+    /// counts with what it takes to hold it.
     #[must_use]
     #[inline]
     pub fn buffered(&self) -> usize {
-        self.outbox.len()
+        self.outbox.len() + self.queue().map_or(0, Queue::len)
+    }
+
+    #[inline]
+    fn queue(&self) -> Option<&Queue> {
+        self.rare.as_ref().map(|rare| &rare.queue)
     }
 
     /// Whether the backlog is full: a message would not be admitted.
     #[must_use]
     #[inline]
     pub fn is_full(&self) -> bool {
-        self.outbox.len() >= self.backlog
+        self.buffered() >= self.backlog
     }
 
     /// Lends a read buffer; what is unread moves into it. An idle connection needs none.
@@ -180,7 +197,10 @@ impl Connection {
     #[inline]
     fn advance(&mut self) -> Result<Option<Found>, ProtocolError> {
         match self.decoder.advance() {
-            Ok(Some(Found::Message(kind, place))) => Ok(Some(Found::Message(kind, place))),
+            Ok(Some(Found::Message(kind, place))) => {
+                self.received += 1;
+                Ok(Some(Found::Message(kind, place)))
+            }
             Ok(Some(Found::Ping(at))) => {
                 self.answer_ping(Found::Ping(at.clone()));
                 Ok(Some(Found::Ping(at)))
@@ -215,7 +235,7 @@ impl Connection {
             }
         } else if self.pongs == PONGS {
             // §5.5.3: it MAY elect to send a Pong frame for only the most recently processed Ping.
-            self.rare.get_or_insert_default().ping = Some(Bytes::copy_from_slice(payload));
+            self.rare().ping = Some(Bytes::copy_from_slice(payload));
             return;
         } else {
             self.pongs += 1;
@@ -255,7 +275,12 @@ impl Connection {
     #[inline]
     pub fn send(&mut self, message: Message) -> Result<(), SendError> {
         self.may_send()?;
-        self.encoder.message(message, &mut self.outbox);
+        if self.has_queue() {
+            self.wait(message.into(), Right::Keep);
+        } else {
+            self.sent += 1;
+            self.encoder.message(message, &mut self.outbox);
+        }
         Ok(())
     }
 
@@ -267,7 +292,12 @@ impl Connection {
     #[inline]
     pub fn send_ref(&mut self, message: MessageRef<'_>) -> Result<(), SendError> {
         self.may_send()?;
-        self.encoder.message_ref(message, &mut self.outbox);
+        if self.has_queue() {
+            self.wait(message.to_message().into(), Right::Keep);
+        } else {
+            self.sent += 1;
+            self.encoder.message_ref(message, &mut self.outbox);
+        }
         Ok(())
     }
 
@@ -276,12 +306,147 @@ impl Connection {
     /// # Errors
     ///
     /// [`SendError::Closed`] after a close.
-    pub fn send_over(&mut self, message: Message) -> Result<(), SendError> {
+    pub fn send_over(&mut self, item: impl Into<Item>) -> Result<(), SendError> {
         if self.close_sent {
             return Err(SendError::Closed);
         }
-        self.encoder.message(message, &mut self.outbox);
+        let item = item.into();
+        if self.has_queue() {
+            self.wait(item, Right::Keep);
+        } else {
+            self.encode(item);
+        }
         Ok(())
+    }
+
+    /// Queues a message, or does what the policy says where the backlog is full. It counts as
+    /// full for a message that may be dropped if it is `crowded`: somebody waits for room.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Full`] under [`Overflow::Wait`], [`SendError::Closed`] after a close: nothing
+    /// was queued.
+    pub fn offer(
+        &mut self,
+        item: impl Into<Item>,
+        overflow: &Overflow,
+        crowded: bool,
+    ) -> Result<Admission, SendError> {
+        if self.close_sent {
+            return Err(SendError::Closed);
+        }
+        let full = self.is_full() || crowded;
+        let mut item = item.into();
+        let right = match overflow {
+            Overflow::Wait if full => return Err(SendError::Full),
+            Overflow::DropNewest if full => return Ok(self.drop_newest()),
+            Overflow::Close if self.is_full() => return Ok(self.overflow()),
+            Overflow::Wait | Overflow::DropNewest | Overflow::Close => Right::Keep,
+            Overflow::DropOldest => Right::Drop,
+            Overflow::Conflate(key) => match self.conflate(key, item) {
+                Ok(()) => return Ok(Admission::Displaced),
+                Err(back) => {
+                    item = back;
+                    Right::Conflate(key.clone())
+                }
+            },
+        };
+        let displaces = full && !matches!(right, Right::Keep);
+        if displaces && !self.make_room(item.cost()) {
+            return Ok(self.drop_newest());
+        }
+        // What waits unframed can still be dropped, by a policy or with the connection.
+        let early = *overflow != Overflow::Wait && self.outbox.len() >= self.framed();
+        if early || self.has_queue() {
+            self.wait(item, right);
+        } else {
+            self.encode(item);
+        }
+        Ok(if displaces {
+            Admission::Displaced
+        } else {
+            Admission::Queued
+        })
+    }
+
+    fn drop_newest(&mut self) -> Admission {
+        self.rare().dropped.newest += 1;
+        Admission::Dropped
+    }
+
+    /// Drops the oldest messages that may be dropped, worth `need` bytes if there are so many;
+    /// whether there was one.
+    fn make_room(&mut self, need: usize) -> bool {
+        let rare = self.rare();
+        let mut freed = 0;
+        while freed < need
+            && let Some(cost) = rare.queue.drop_oldest()
+        {
+            freed += cost;
+            rare.dropped.oldest += 1;
+        }
+        freed > 0
+    }
+
+    fn conflate(&mut self, key: &Text, item: Item) -> Result<(), Item> {
+        let Some(rare) = &mut self.rare else {
+            return Err(item);
+        };
+        let before = rare.queue.len();
+        rare.queue.conflate(key, item)?;
+        rare.dropped.conflated += 1;
+        let grown = rare.queue.len().saturating_sub(before);
+        if grown > 0 && self.is_full() {
+            self.make_room(grown);
+        }
+        Ok(())
+    }
+
+    /// The peer does not take what it is sent: it is told so behind what is framed already.
+    fn overflow(&mut self) -> Admission {
+        let rare = self.rare();
+        rare.dropped.closed += rare.queue.count() as u64 + 1;
+        rare.queue = Queue::default();
+        let reason = Text::from_static("the backlog is full");
+        let close = Close::new(CloseCode::TRY_AGAIN_LATER, reason).ok();
+        self.push_close(close.as_ref());
+        Admission::Closed
+    }
+
+    #[inline]
+    fn has_queue(&self) -> bool {
+        self.queue().is_some_and(|queue| !queue.is_empty())
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// The bytes up to which messages are framed although a policy might drop them.
+    fn framed(&self) -> usize {
+        (self.backlog / 2).clamp(1, FRAMED)
+    }
+
+    fn wait(&mut self, item: Item, right: Right) {
+        self.rare().queue.push(item, right);
+    }
+
+    fn encode(&mut self, item: Item) {
+        self.sent += 1;
+        match item {
+            Item::Message(message) => self.encoder.message(message, &mut self.outbox),
+            Item::Prepared(prepared) => self.encoder.prepared(&prepared, &mut self.outbox),
+        }
+    }
+
+    /// Frames what waits for it, until so many bytes wait to leave.
+    fn encode_queue(&mut self, bytes: usize) {
+        while self.outbox.len() < bytes
+            && let Some(rare) = &mut self.rare
+            && let Some(item) = rare.queue.pop()
+        {
+            self.encode(item);
+        }
     }
 
     /// Queues a ping of at most 125 bytes. Counts against the backlog, as a message does.
@@ -347,15 +512,24 @@ impl Connection {
 
     fn push_close(&mut self, close: Option<&Close>) {
         self.close_sent = true;
+        self.encode_queue(usize::MAX);
         let mut room = [0; MAX_CONTROL];
         let payload = close.map_or(&[][..], |close| close.encode(&mut room));
         self.encoder.frame(Opcode::Close, payload, &mut self.outbox);
     }
 
+    /// Drops all that waits to leave: nothing can be written any more.
+    pub fn clear(&mut self) {
+        self.outbox.clear();
+        if let Some(rare) = &mut self.rare {
+            rare.queue = Queue::default();
+        }
+    }
+
     /// Says that the transport has ended or broken: nothing comes or goes any more.
     pub fn lost(&mut self) {
         self.decoder.silence();
-        self.outbox.clear();
+        self.clear();
         self.failed = true;
         let initiator = if self.close_sent {
             Initiator::Local
@@ -374,14 +548,17 @@ impl Connection {
 
     /// The first end is the one that counts.
     fn end(&mut self, info: CloseInfo) {
-        self.rare.get_or_insert_default().info.get_or_insert(info);
+        self.rare().info.get_or_insert(info);
     }
 
-    /// Says that the first `n` bytes of the outbox have left, and queues the pong that waited
-    /// for it.
+    /// Says that the first `n` bytes of the outbox have left, frames messages that waited for
+    /// that, and queues the pong that did.
     #[inline]
     pub fn sent(&mut self, n: usize) {
         self.outbox.advance(n);
+        if self.has_queue() {
+            self.encode_queue(self.framed());
+        }
         if !self.outbox.is_empty() {
             return;
         }
@@ -392,6 +569,25 @@ impl Connection {
         {
             self.encoder.frame(Opcode::Pong, &ping, &mut self.outbox);
         }
+    }
+
+    /// The number of messages that have come, seen or not.
+    #[must_use]
+    pub fn messages_received(&self) -> u64 {
+        self.received
+    }
+
+    /// The number of messages that were framed.
+    #[must_use]
+    pub fn messages_sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// How many messages were dropped by [`offer`](Self::offer).
+    #[must_use]
+    pub fn dropped(&self) -> Dropped {
+        let rare = self.rare.as_ref();
+        rare.map_or_else(Dropped::default, |rare| rare.dropped)
     }
 
     /// Where the connection stands.

@@ -2,12 +2,11 @@
 //!
 //! The encoder frames into the outbox. Whether a frame may be sent now is the connection's to say.
 
-use bytes::Bytes;
-
 use crate::frame::{Header, Opcode};
 use crate::mask::Mask;
-use crate::message::{Kind, Message, MessageRef};
+use crate::message::{Message, MessageRef};
 use crate::outbox::{LINK, Outbox};
+use crate::prepared::Prepared;
 
 /// Where mask keys come from: a source that nobody outside can predict (RFC 6455 §10.3).
 pub type MaskSource = fn() -> [u8; 4];
@@ -27,11 +26,11 @@ impl Encoder {
     /// Frames a message; a large payload is shared with the outbox where it need not be masked.
     #[inline]
     pub(crate) fn message(&self, message: Message, outbox: &mut Outbox) {
-        let opcode = opcode(message.kind());
+        let opcode = message.kind().into();
         if self.masks.is_some() || message.len() < LINK {
             return self.frame(opcode, message.as_bytes(), outbox);
         }
-        let payload: Bytes = message.into_bytes();
+        let payload = message.into_bytes();
         let (header, size) = self.header(opcode, payload.len()).encode();
         outbox.copy(|out| out.extend_from_slice(&header[..size]));
         outbox.push(payload);
@@ -40,7 +39,21 @@ impl Encoder {
     /// Frames a message that is only borrowed: its payload is copied.
     #[inline]
     pub(crate) fn message_ref(&self, message: MessageRef<'_>, outbox: &mut Outbox) {
-        self.frame(opcode(message.kind()), message.as_bytes(), outbox);
+        self.frame(message.kind().into(), message.as_bytes(), outbox);
+    }
+
+    /// Sends a frame that was made before, or masks one of its own.
+    pub(crate) fn prepared(&self, prepared: &Prepared, outbox: &mut Outbox) {
+        if self.masks.is_some() {
+            let message = prepared.message();
+            return self.frame(message.kind().into(), message.as_bytes(), outbox);
+        }
+        let frame = prepared.frame();
+        if frame.len() < LINK {
+            outbox.copy(|out| out.extend_from_slice(frame));
+        } else {
+            outbox.push(frame.clone());
+        }
     }
 
     /// Frames a payload, copied, and masked while it is copied.
@@ -68,12 +81,5 @@ impl Encoder {
             mask,
             len: len as u64,
         }
-    }
-}
-
-const fn opcode(kind: Kind) -> Opcode {
-    match kind {
-        Kind::Text => Opcode::Text,
-        Kind::Binary => Opcode::Binary,
     }
 }

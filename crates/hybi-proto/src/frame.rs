@@ -4,6 +4,7 @@
 
 use crate::error::ProtocolError;
 use crate::mask::Mask;
+use crate::message::Kind;
 
 /// What a frame is (§5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +44,15 @@ impl Opcode {
     #[inline]
     pub const fn is_control(self) -> bool {
         self as u8 & 0x8 != 0
+    }
+}
+
+impl From<Kind> for Opcode {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Text => Self::Text,
+            Kind::Binary => Self::Binary,
+        }
     }
 }
 

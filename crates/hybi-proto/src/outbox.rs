@@ -108,7 +108,7 @@ impl Outbox {
     }
 
     /// Takes the first `n` bytes off: they have left. `n` above [`len`](Self::len) takes all.
-    pub fn advance(&mut self, n: usize) {
+    pub(crate) fn advance(&mut self, n: usize) {
         let mut n = n.min(self.len);
         self.blocked &= n == 0;
         self.len -= n;
@@ -140,7 +140,7 @@ impl Outbox {
     }
 
     /// Drops all that waits.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.copied.clear();
         self.links.clear();
         (self.sent, self.link_sent, self.len) = (0, 0, 0);

@@ -4,16 +4,31 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use hybi_proto::prepared::Prepared;
+use hybi_proto::queue::Overflow;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
+use crate::broadcast::Delivery;
 use crate::io::Stream;
 use crate::sender::Sender;
 use crate::shared::{ConnectionId, Handle, Shared};
 
 /// The open connections of a server, from [`Server::clients`](crate::Server::clients). Cheap to
 /// clone; it does not hold a connection open.
-#[derive(Clone, Default)]
-pub struct Clients(Arc<Registry>);
+///
+/// ```no_run
+/// # fn run(server: &hybi::Server, ws: &hybi::WebSocket) {
+/// let clients = server.clients();
+/// clients.broadcast("to everyone");
+/// clients.others(ws.id()).broadcast("to everyone else");
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Clients {
+    registry: Arc<Registry>,
+    except: Option<ConnectionId>,
+    overflow: Overflow,
+}
 
 #[derive(Default)]
 struct Registry {
@@ -28,11 +43,54 @@ pub(crate) struct Entry {
     _place: Option<OwnedSemaphorePermit>,
 }
 
+impl Default for Clients {
+    fn default() -> Self {
+        Self {
+            registry: Arc::default(),
+            except: None,
+            overflow: Overflow::Close,
+        }
+    }
+}
+
 impl Clients {
+    /// All but one of them; of one at a time.
+    #[must_use]
+    pub fn others(&self, than: ConnectionId) -> Self {
+        Self {
+            except: Some(than),
+            ..self.clone()
+        }
+    }
+
+    /// What becomes of a broadcast where the backlog is full (default [`Overflow::Close`], so that
+    /// a client that is stuck holds no more memory than that, and does not hold up the others).
+    #[must_use]
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.overflow = overflow;
+        self
+    }
+
+    /// Sends a message to each connection that is open now. It is framed once for all of them;
+    /// whoever sees to a connection writes it, with all else that is queued there.
+    ///
+    /// Nothing waits here: [`overflow`](Self::overflow) says what happens where the backlog is
+    /// full, and the answer how often it did.
+    pub fn broadcast(&self, message: impl Into<Prepared>) -> Delivery {
+        let message = message.into();
+        let mut delivery = Delivery::default();
+        for shared in self.all() {
+            delivery.to(&shared, &message, &self.overflow);
+        }
+        delivery
+    }
+
     /// The number of open connections.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.open().len()
+        let open = self.open();
+        let left_out = self.except.is_some_and(|id| open.contains_key(&id));
+        open.len() - usize::from(left_out)
     }
 
     /// Whether there is none.
@@ -44,15 +102,18 @@ impl Clients {
     /// A sender for each connection that is open now, in no order. Each holds its connection open
     /// as long as it lives.
     pub fn iter(&self) -> impl Iterator<Item = Sender> + use<> {
-        // What is dropped while the lock is held could want it.
-        let all: Vec<_> = self.open().values().filter_map(Weak::upgrade).collect();
-        let handles = all.into_iter().filter_map(Handle::of);
-        handles.map(|handle| Sender { handle })
+        let handles = self.all().into_iter().filter_map(Handle::of);
+        handles.map(Sender::new)
     }
 
-    /// As [`iter`](Self::iter), without one of them.
-    pub fn others(&self, than: ConnectionId) -> impl Iterator<Item = Sender> + use<> {
-        self.iter().filter(move |sender| sender.id() != than)
+    fn all(&self) -> Vec<Arc<Shared<Stream>>> {
+        let open = self.open();
+        let shared = open
+            .iter()
+            .filter(|(id, _)| Some(**id) != self.except)
+            .filter_map(|(_, shared)| shared.upgrade());
+        // What is dropped while the lock is held could want it.
+        shared.collect()
     }
 
     /// A sender for the connection with this id, if it is open.
@@ -60,34 +121,37 @@ impl Clients {
     pub fn get(&self, id: ConnectionId) -> Option<Sender> {
         let shared = self.open().get(&id).and_then(Weak::upgrade)?;
         let handle = Handle::of(shared)?;
-        Some(Sender { handle })
+        Some(Sender::new(handle))
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<ConnectionId, Weak<Shared<Stream>>>> {
-        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
+        self.registry
+            .open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One beat of the server's heartbeat.
     pub(crate) fn tick(&self) {
-        for sender in self.iter() {
-            sender.handle.lock().tick();
+        for shared in self.all() {
+            shared.lock().tick();
         }
     }
 
     /// Waits until one has come or gone after the call.
     pub(crate) fn changed(&self) -> impl Future<Output = ()> {
-        self.0.changed.notified()
+        self.registry.changed.notified()
     }
 
     fn enter(&self, handle: &Handle<Stream>) {
         let shared = Arc::downgrade(handle.shared());
         self.open().insert(handle.id(), shared);
-        self.0.changed.notify_waiters();
+        self.registry.changed.notify_waiters();
     }
 
     fn leave(&self, id: ConnectionId) {
         self.open().remove(&id);
-        self.0.changed.notify_waiters();
+        self.registry.changed.notify_waiters();
     }
 }
 

@@ -22,19 +22,23 @@ mod socket;
 mod driver;
 mod exchange;
 mod client;
+mod broadcast;
 mod clients;
+mod hub;
 mod shutdown;
 mod incoming;
 pub mod server;
 #[cfg(feature = "test-util")]
 pub mod test;
 
+pub use broadcast::Delivery;
 pub use bytes::Bytes;
 pub use client::{Connect, connect};
 pub use clients::Clients;
 pub use driver::{Drive, drive};
 pub use error::{Error, HandshakeError, Result, Timeout};
 pub use http::{Request, Response, StatusCode};
+pub use hub::{Hub, Membership};
 pub use hybi_proto::close::{CloseInfo, Initiator};
 pub use hybi_proto::code::CloseCode;
 pub use hybi_proto::connection::State;
@@ -44,6 +48,8 @@ pub use hybi_proto::handshake::{
     HeadError, OptionsError, RequestError, ResponseError, UrlError, Version,
 };
 pub use hybi_proto::message::{Event, Kind, Message, MessageRef};
+pub use hybi_proto::prepared::Prepared;
+pub use hybi_proto::queue::{Dropped, Overflow};
 pub use hybi_proto::text::Text;
 pub use incoming::{Accept, Incoming, Reject, accept};
 pub use io::{Io, Stream};

@@ -290,7 +290,7 @@ impl<S: Io> Link<S> {
             self.fault.get_or_insert(Error::Io(error));
         }
         self.cut |= self.connection.buffered() > 0;
-        self.connection.outbox().clear();
+        self.connection.clear();
         self.deadlines.note(Owed::Write, false);
         // A transport that fails to write need not wake who reads, in another task.
         self.waker.wake_by_ref();

@@ -28,9 +28,7 @@ impl<S: Io> Receiver<S> {
     /// A handle to send with.
     #[must_use]
     pub fn sender(&self) -> Sender<S> {
-        Sender {
-            handle: self.handle.clone(),
-        }
+        Sender::new(self.handle.clone())
     }
 
     /// Waits for the next message; `None` after a clean close.

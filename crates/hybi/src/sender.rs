@@ -8,8 +8,9 @@ use std::task::{Context, Poll, ready};
 use hybi_proto::close::{Close, CloseInfo};
 use hybi_proto::code::CloseCode;
 use hybi_proto::connection::State;
-use hybi_proto::error::SendError;
 use hybi_proto::message::Message;
+use hybi_proto::prepared::Prepared;
+use hybi_proto::queue::{Admission, Item, Overflow};
 use hybi_proto::text::Text;
 use tokio::sync::SemaphorePermit;
 
@@ -27,7 +28,8 @@ use crate::wakers::Interest;
 /// Holding one keeps the connection open, but somebody has to receive, or pings and closes are
 /// not seen. All methods are cancel safe: a dropped call loses nothing that was queued.
 pub struct Sender<S: Io = Stream> {
-    pub(crate) handle: Handle<S>,
+    handle: Handle<S>,
+    overflow: Overflow,
 }
 
 /// The right to queue one message, given by [`Sender::reserve`]; dropped, it goes to the next who
@@ -43,15 +45,50 @@ impl<S: Io> Permit<'_, S> {
     /// Queues the message, and writes as much as the transport takes at once. It cannot fail: if
     /// the connection has ended meanwhile, the message shares the fate of all that was queued.
     pub fn commit(self, message: impl Into<Message>) {
-        let message = message.into();
-        let mut link = self.sender.handle.lock();
-        let _ = self
-            .sender
-            .queue(&mut link, |link| link.connection.send_over(message));
+        // The connection has ended.
+        let _ = self.queue(message.into().into());
+    }
+
+    fn queue(self, item: Item) -> Result<()> {
+        let shared = self.sender.handle.shared();
+        shared.queue(&mut shared.lock(), |link| link.connection.send_over(item))
     }
 }
 
 impl<S: Io> Sender<S> {
+    pub(crate) fn new(handle: Handle<S>) -> Self {
+        Self {
+            handle,
+            overflow: Overflow::Wait,
+        }
+    }
+
+    pub(crate) fn handle(&self) -> &Handle<S> {
+        &self.handle
+    }
+
+    pub(crate) fn policy(&self) -> &Overflow {
+        &self.overflow
+    }
+
+    /// What becomes of the messages of this handle and its clones when the backlog is full
+    /// (default [`Overflow::Wait`]); other handles of the connection keep theirs.
+    ///
+    /// Under another policy than `Wait`, [`send`](Self::send) never waits, and a message that was
+    /// dropped is no error: [`stats`](Self::stats) counts it.
+    ///
+    /// ```
+    /// # fn run(ws: &hybi::WebSocket) {
+    /// // A price that is late is worth nothing: each client gets the latest.
+    /// let prices = ws.sender().overflow(hybi::Overflow::Conflate("price".into()));
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.overflow = overflow;
+        self
+    }
+
     /// Tells this connection from all others of the process.
     #[must_use]
     pub fn id(&self) -> ConnectionId {
@@ -71,28 +108,40 @@ impl<S: Io> Sender<S> {
     ///
     /// [`Error::Closed`] once the connection is closing; an error of the transport.
     pub fn send(&self, message: impl Into<Message>) -> impl Future<Output = Result<()>> + Send {
-        let message = message.into();
-        async move {
-            let Some(message) = self.send_now(message)? else {
-                return Ok(());
-            };
-            // Waiting is rare: what it takes does not live in the future of every handler.
-            let permit = Box::pin(self.reserve()).await?;
-            let mut link = self.handle.lock();
-            permit
-                .sender
-                .queue(&mut link, |link| link.connection.send_over(message))
-        }
+        self.send_item(message.into().into())
     }
 
-    /// Sends a message if nobody has to wait for that; else gives it back.
-    fn send_now(&self, message: Message) -> Result<Option<Message>> {
-        let mut link = self.handle.lock();
-        if self.handle.turn().available_permits() == 0 || link.connection.is_full() {
-            return Ok(Some(message));
+    /// As [`send`](Self::send), for a message that many get and that was framed once.
+    ///
+    /// Cancel safe: a dropped call has queued the whole message or nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_prepared(&self, message: &Prepared) -> impl Future<Output = Result<()>> + Send {
+        self.send_item(message.into())
+    }
+
+    async fn send_item(&self, item: Item) -> Result<()> {
+        let Some(item) = self.send_now(item)? else {
+            return Ok(());
+        };
+        // Waiting is rare: what it takes does not live in the future of every handler.
+        let permit = Box::pin(self.reserve()).await?;
+        permit.queue(item)
+    }
+
+    /// Sends a message, or does what the policy says; gives it back if it has to wait.
+    fn send_now(&self, item: Item) -> Result<Option<Item>> {
+        let shared = self.handle.shared();
+        let mut link = shared.lock();
+        if self.overflow == Overflow::Wait && (shared.is_crowded() || link.connection.is_full()) {
+            return Ok(Some(item));
         }
-        self.queue(&mut link, |link| link.connection.send(message))?;
-        Ok(None)
+        match shared.offer(&mut link, item, &self.overflow)? {
+            Admission::Closed => Err(Error::Closed),
+            _ => Ok(None),
+        }
     }
 
     /// Waits for the right to queue one message of any size: until there is room in the backlog
@@ -139,31 +188,6 @@ impl<S: Io> Sender<S> {
         }
     }
 
-    /// Queues something, and writes it unless a driver will.
-    fn queue<T, E: Into<Error>>(
-        &self,
-        link: &mut Link<S>,
-        queue: impl FnOnce(&mut Link<S>) -> std::result::Result<T, E>,
-    ) -> Result<T> {
-        link.may_send()?;
-        if link.driven {
-            let queued = queue(link).map_err(Into::into)?;
-            if !link.driving {
-                self.handle.wakers().wake_driver();
-            }
-            return Ok(queued);
-        }
-        link.lend_outbox();
-        let queued = queue(link).map_err(Into::into);
-        let _ = link.poll_drain();
-        link.return_outbox();
-        // Who waits in another task sets the timer.
-        if link.lacks_timer() {
-            self.handle.wakers().wake_waiting();
-        }
-        queued
-    }
-
     /// Queues a message and writes nothing yet, so that many leave together: with the next
     /// `send`, `flush` or `recv`; on a driven connection, when the handler yields.
     ///
@@ -172,13 +196,16 @@ impl<S: Io> Sender<S> {
     /// [`SendError::Full`] while the backlog is full or somebody waits for room in it: nothing
     /// was queued. [`Error::Closed`] once the connection is closing.
     pub fn feed(&self, message: impl Into<Message>) -> Result<()> {
-        let message = message.into();
-        let mut link = self.handle.lock();
+        let shared = self.handle.shared();
+        let mut link = shared.lock();
         link.may_send()?;
-        if self.handle.turn().available_permits() == 0 && link.connection.state() == State::Open {
-            return Err(SendError::Full.into());
+        let crowded = shared.is_crowded();
+        let admission = link
+            .connection
+            .offer(message.into(), &self.overflow, crowded)?;
+        if admission == Admission::Closed {
+            return Err(Error::Closed);
         }
-        link.connection.send(message)?;
         if link.driven && !link.driving {
             self.handle.wakers().wake_driver();
         }
@@ -235,7 +262,9 @@ impl<S: Io> Sender<S> {
     /// [`SendError::ControlTooLong`], and as [`feed`](Self::feed).
     pub fn ping(&self, payload: impl AsRef<[u8]>) -> Result<RoundTrip> {
         let mut link = self.handle.lock();
-        self.queue(&mut link, |link| link.ping(payload.as_ref()))
+        self.handle
+            .shared()
+            .queue(&mut link, |link| link.ping(payload.as_ref()))
     }
 
     /// Sends a pong of at most 125 bytes that answers a ping, where
@@ -246,7 +275,9 @@ impl<S: Io> Sender<S> {
     /// As [`ping`](Self::ping).
     pub fn pong(&self, payload: impl AsRef<[u8]>) -> Result<()> {
         let mut link = self.handle.lock();
-        self.queue(&mut link, |link| link.connection.pong(payload.as_ref()))
+        self.handle
+            .shared()
+            .queue(&mut link, |link| link.connection.pong(payload.as_ref()))
     }
 
     /// Sends a close frame behind what is queued, and nothing can be sent any more. It ends once
@@ -262,7 +293,7 @@ impl<S: Io> Sender<S> {
         if link.connection.state() != State::Open {
             return Ok(());
         }
-        self.queue(&mut link, |link| {
+        self.handle.shared().queue(&mut link, |link| {
             link.connection.close(Some(&close));
             Ok::<(), Error>(())
         })
@@ -271,7 +302,7 @@ impl<S: Io> Sender<S> {
     /// Ends the connection at once, without a close frame.
     pub fn abort(&self) {
         let mut link = self.handle.lock();
-        link.connection.outbox().clear();
+        link.connection.clear();
         link.lose(Error::Closed);
         if !link.driving {
             self.handle.wakers().wake_driver();
@@ -316,6 +347,7 @@ impl<S: Io> Clone for Sender<S> {
     fn clone(&self) -> Self {
         Self {
             handle: self.handle.clone(),
+            overflow: self.overflow.clone(),
         }
     }
 }

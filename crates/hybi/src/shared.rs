@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hybi_proto::close::Close;
 use hybi_proto::code::CloseCode;
+use hybi_proto::queue::{Admission, Item, Overflow};
 use hybi_proto::text::Text;
 use tokio::sync::Semaphore;
 
+use crate::error::{Error, Result};
 use crate::io::Io;
 use crate::link::Link;
 use crate::options::Options;
@@ -41,6 +43,51 @@ pub(crate) struct Agreed {
 }
 
 impl<S: Io> Shared<S> {
+    /// Queues something, and writes it unless a driver will.
+    pub(crate) fn queue<T, E: Into<Error>>(
+        &self,
+        link: &mut Link<S>,
+        queue: impl FnOnce(&mut Link<S>) -> std::result::Result<T, E>,
+    ) -> Result<T> {
+        link.may_send()?;
+        if link.driven {
+            let queued = queue(link).map_err(Into::into)?;
+            if !link.driving {
+                self.wakers.wake_driver();
+            }
+            return Ok(queued);
+        }
+        link.lend_outbox();
+        let queued = queue(link).map_err(Into::into);
+        let _ = link.poll_drain();
+        link.return_outbox();
+        // Who waits in another task sets the timer.
+        if link.lacks_timer() {
+            self.wakers.wake_waiting();
+        }
+        queued
+    }
+
+    /// Offers a message, and writes it unless a driver will.
+    pub(crate) fn offer(
+        &self,
+        link: &mut Link<S>,
+        item: impl Into<Item>,
+        overflow: &Overflow,
+    ) -> Result<Admission> {
+        let crowded = self.is_crowded();
+        self.queue(link, |link| link.connection.offer(item, overflow, crowded))
+    }
+
+    /// Whether somebody waits for room in the backlog, or was given it.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.wakers.turn().available_permits() == 0
+    }
+
+    pub(crate) fn id(&self) -> ConnectionId {
+        self.id
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, Link<S>> {
         // A panic of the transport's leaves the connection as it was between two calls.
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
@@ -93,7 +140,7 @@ impl<S: Io> Handle<S> {
     }
 
     pub(crate) fn id(&self) -> ConnectionId {
-        self.0.id
+        self.0.id()
     }
 
     pub(crate) fn agreed(&self) -> Option<&Agreed> {

@@ -8,6 +8,7 @@ use hybi_proto::close::CloseInfo;
 use hybi_proto::code::CloseCode;
 use hybi_proto::connection::State;
 use hybi_proto::message::{Event, Message};
+use hybi_proto::prepared::Prepared;
 use hybi_proto::text::Text;
 
 use crate::error::{Error, Result};
@@ -62,15 +63,13 @@ impl<S: Io> WebSocket<S> {
     ) -> Self {
         let handle = Handle::new(stream, role == Role::Client, read_ahead, options, agreed);
         Self {
-            sender: Sender {
-                handle: handle.clone(),
-            },
+            sender: Sender::new(handle.clone()),
             receiver: Receiver { handle },
         }
     }
 
     pub(crate) fn handle(&self) -> &Handle<S> {
-        &self.sender.handle
+        self.sender.handle()
     }
 
     /// Tells this connection from all others of the process.
@@ -131,6 +130,17 @@ impl<S: Io> WebSocket<S> {
     /// [`Error::Closed`] once the connection is closing; an error of the transport.
     pub fn send(&mut self, message: impl Into<Message>) -> impl Future<Output = Result<()>> + Send {
         self.sender.send(message)
+    }
+
+    /// As [`send`](Self::send), for a message that many get and that was framed once.
+    ///
+    /// Cancel safe: a dropped call has queued the whole message or nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_prepared(&mut self, message: &Prepared) -> impl Future<Output = Result<()>> + Send {
+        self.sender.send_prepared(message)
     }
 
     /// Waits for the right to queue one message of any size: see [`Sender::reserve`].

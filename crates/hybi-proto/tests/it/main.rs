@@ -7,5 +7,6 @@ mod fragments;
 mod control;
 mod close;
 mod limits;
+mod overflow;
 mod handshake;
 mod cuts;

@@ -61,7 +61,7 @@ async fn a_server_knows_its_clients_until_they_are_gone() {
     }
     let one = running.clients.iter().next().unwrap().id();
     assert!(running.clients.get(one).is_some());
-    for sender in running.clients.others(one) {
+    for sender in running.clients.others(one).iter() {
         sender.send("to the other").await.unwrap();
     }
     let mut heard = Vec::new();

@@ -1,0 +1,278 @@
+//! Messages that are not framed yet, because the peer takes its time, and which of them go when
+//! they become too many.
+//!
+//! Only whole messages are ever dropped, and only those that were queued with that right. Whether
+//! the queue is too long is the connection's to say.
+
+use std::collections::BTreeMap;
+
+use crate::message::Message;
+use crate::prepared::Prepared;
+use crate::text::Text;
+
+/// What becomes of a message that comes when the backlog is full. Control frames are exempt.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// It waits for room, and is not dropped once it is queued.
+    #[default]
+    Wait,
+    /// It is dropped.
+    DropNewest,
+    /// The oldest ones that still wait unframed and were queued with `DropOldest` or `Conflate`
+    /// are dropped to make room for it; if there is none, it is dropped itself.
+    DropOldest,
+    /// It takes the place of the one that waits with the same key, full or not, so that the peer
+    /// gets the latest for each key and never an older one. Where there is none, as `DropOldest`.
+    Conflate(Text),
+    /// The connection is closed with 1013, and what waits unframed is dropped.
+    Close,
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Admission {
+    /// It is queued.
+    Queued,
+    /// It is queued, and in its place at least one older message was dropped.
+    Displaced,
+    /// It was dropped.
+    Dropped,
+    /// It closed the connection.
+    Closed,
+}
+
+/// How many messages were dropped, by the policy's doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Dropped {
+    /// Those that came when the backlog was full.
+    pub newest: u64,
+    /// Those that waited the longest.
+    pub oldest: u64,
+    /// Those whose place a later one with the same key has taken.
+    pub conflated: u64,
+    /// Those that waited when [`Overflow::Close`] closed the connection, and the one that did it.
+    pub closed: u64,
+}
+
+/// What can be queued.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// A message of this connection's own.
+    Message(Message),
+    /// One that is shared with other connections.
+    Prepared(Prepared),
+}
+
+/// Messages in the order in which they are to be framed.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    items: BTreeMap<u64, Waiting>,
+    /// The number of the next one.
+    next: u64,
+    /// None with a smaller number may be dropped.
+    oldest: u64,
+    keys: BTreeMap<Text, u64>,
+    len: usize,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    item: Item,
+    right: Right,
+}
+
+/// What may be done to a message that waits.
+#[derive(Clone, Debug)]
+pub(crate) enum Right {
+    /// It has to leave.
+    Keep,
+    /// It may be dropped.
+    Drop,
+    /// It may be dropped, or give its place to another one with this key.
+    Conflate(Text),
+}
+
+/// What it takes to hold a message, besides its payload.
+const HOLD: usize = 128;
+
+impl From<Message> for Item {
+    fn from(message: Message) -> Self {
+        Self::Message(message)
+    }
+}
+
+impl From<Prepared> for Item {
+    fn from(prepared: Prepared) -> Self {
+        Self::Prepared(prepared)
+    }
+}
+
+impl From<&Prepared> for Item {
+    fn from(prepared: &Prepared) -> Self {
+        Self::Prepared(prepared.clone())
+    }
+}
+
+impl Item {
+    fn message(&self) -> &Message {
+        match self {
+            Self::Message(message) => message,
+            Self::Prepared(prepared) => prepared.message(),
+        }
+    }
+
+    /// What it costs to queue it.
+    pub(crate) fn cost(&self) -> usize {
+        HOLD + self.message().len()
+    }
+}
+
+impl Queue {
+    /// What is queued, in bytes, with what it takes to hold it.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// The number of messages.
+    pub(crate) fn count(&self) -> usize {
+        self.items.len()
+    }
+
+    pub(crate) fn push(&mut self, item: Item, right: Right) {
+        self.len += item.cost();
+        if let Right::Conflate(key) = &right {
+            self.keys.insert(key.clone(), self.next);
+        }
+        self.items.insert(self.next, Waiting { item, right });
+        self.next += 1;
+    }
+
+    /// Takes the next message to be framed.
+    pub(crate) fn pop(&mut self) -> Option<Item> {
+        let (_, waiting) = self.items.pop_first()?;
+        Some(self.forget(waiting))
+    }
+
+    /// Puts a message in the place of the one that waits with this key; gives it back if there is
+    /// none.
+    pub(crate) fn conflate(&mut self, key: &Text, item: Item) -> Result<(), Item> {
+        let waiting = self
+            .keys
+            .get(key)
+            .and_then(|number| self.items.get_mut(number));
+        let Some(waiting) = waiting else {
+            return Err(item);
+        };
+        self.len = self.len + item.cost() - waiting.item.cost();
+        waiting.item = item;
+        Ok(())
+    }
+
+    /// Drops the oldest message that may be dropped, and says what it has cost.
+    pub(crate) fn drop_oldest(&mut self) -> Option<usize> {
+        let may_drop = |waiting: &Waiting| !matches!(waiting.right, Right::Keep);
+        let mut rest = self.items.range(self.oldest..);
+        let number = rest.find(|(_, waiting)| may_drop(waiting)).map(|(n, _)| *n);
+        self.oldest = number.unwrap_or(self.next);
+        let waiting = self.items.remove(&number?)?;
+        Some(self.forget(waiting).cost())
+    }
+
+    fn forget(&mut self, waiting: Waiting) -> Item {
+        self.len -= waiting.item.cost();
+        if let Right::Conflate(key) = &waiting.right {
+            self.keys.remove(key);
+        }
+        waiting.item
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Push(usize, bool),
+        Conflate(usize, u8),
+        Pop,
+        DropOldest,
+    }
+
+    fn ops() -> impl Strategy<Value = Vec<Op>> {
+        let op = prop_oneof![
+            4 => (0..20_usize, any::<bool>()).prop_map(|(len, keep)| Op::Push(len, keep)),
+            3 => (0..20_usize, 0..4_u8).prop_map(|(len, key)| Op::Conflate(len, key)),
+            3 => Just(Op::Pop),
+            3 => Just(Op::DropOldest),
+        ];
+        proptest::collection::vec(op, 0..if cfg!(miri) { 12 } else { 80 })
+    }
+
+    /// The naive twin: a list that is searched.
+    type Twin = Vec<(Message, bool, Option<u8>)>;
+
+    fn key(number: u8) -> Text {
+        format!("key {number}").into()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 256 }))]
+
+        #[test]
+        fn messages_leave_in_order_but_for_those_that_were_dropped(ops in ops()) {
+            let (mut queue, mut twin) = (Queue::default(), Twin::new());
+            let mut fresh = 0_u8;
+            let mut message = |len: usize| {
+                fresh = fresh.wrapping_add(1);
+                Message::from(vec![fresh; len])
+            };
+            for op in ops {
+                match op {
+                    Op::Push(len, keep) => {
+                        let message = message(len);
+                        let right = if keep { Right::Keep } else { Right::Drop };
+                        queue.push(message.clone().into(), right);
+                        twin.push((message, keep, None));
+                    }
+                    Op::Conflate(len, number) => {
+                        let message = message(len);
+                        match twin.iter_mut().find(|(_, _, key)| *key == Some(number)) {
+                            Some(place) => {
+                                prop_assert!(queue.conflate(&key(number), message.clone().into()).is_ok());
+                                place.0 = message;
+                            }
+                            None => {
+                                let item = queue.conflate(&key(number), message.clone().into());
+                                queue.push(item.unwrap_err(), Right::Conflate(key(number)));
+                                twin.push((message, false, Some(number)));
+                            }
+                        }
+                    }
+                    Op::Pop => {
+                        let expected = (!twin.is_empty()).then(|| twin.remove(0).0);
+                        let popped = queue.pop();
+                        prop_assert_eq!(popped.as_ref().map(Item::message), expected.as_ref());
+                    }
+                    Op::DropOldest => {
+                        let at = twin.iter().position(|(_, keep, _)| !keep);
+                        let expected = at.map(|at| twin.remove(at).0.len() + HOLD);
+                        prop_assert_eq!(queue.drop_oldest(), expected);
+                    }
+                }
+                let len: usize = twin.iter().map(|(message, ..)| message.len() + HOLD).sum();
+                prop_assert_eq!((queue.len(), queue.count()), (len, twin.len()));
+                prop_assert!(queue.keys.len() <= twin.len());
+            }
+        }
+    }
+}
