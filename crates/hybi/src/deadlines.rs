@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker, ready};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::io::LINGER_TIME;
-use crate::options::{Heartbeat, Options};
+use crate::options::{Options, Values};
 
 /// What a peer can owe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(crate) enum Owed {
     Write,
     /// The next byte of a message that it has begun.
     Message,
-    /// A sign of life; this only runs out to look for one.
+    /// Nothing; this only runs out to look whether it is silent, and how old the connection is.
     Tick,
 }
 
@@ -56,8 +56,8 @@ impl Deadlines {
         }
     }
 
-    pub(crate) fn heartbeat(&self) -> Option<Heartbeat> {
-        self.options.get().heartbeat
+    pub(crate) fn options(&self) -> &Values {
+        self.options.get()
     }
 
     /// Notes whether the peer owes this; its time runs from the first note.
@@ -130,7 +130,7 @@ impl Running {
                 Owed::Close => options.get().close_timeout,
                 Owed::Write => options.get().write_timeout,
                 Owed::Message => options.get().message_timeout,
-                Owed::Tick => options.get().heartbeat.map(Heartbeat::tick),
+                Owed::Tick => options.get().tick(),
             };
             Some((self.since[owed as usize]?.checked_add(time?)?, owed))
         };

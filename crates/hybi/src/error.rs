@@ -43,6 +43,8 @@ pub enum Timeout {
     Write,
     /// The peer did not answer the heartbeat.
     Heartbeat,
+    /// The peer was silent for too long.
+    Idle,
 }
 
 /// Why an opening handshake failed.
@@ -145,6 +147,7 @@ impl fmt::Display for Timeout {
             Self::Close => "the peer did not finish the closing handshake in time",
             Self::Write => "the peer took nothing for too long",
             Self::Heartbeat => "the peer did not answer the heartbeat",
+            Self::Idle => "the peer was silent for too long",
         })
     }
 }

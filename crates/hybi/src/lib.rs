@@ -12,6 +12,8 @@ mod entropy;
 mod io;
 mod deadlines;
 mod pings;
+mod pulse;
+mod stats;
 mod buffer;
 mod wakers;
 mod link;
@@ -61,6 +63,7 @@ pub use server::Server;
 pub use shared::ConnectionId;
 pub use shutdown::{Report, ServerHandle, Shutdown};
 pub use socket::{Role, WebSocket};
+pub use stats::Stats;
 
 /// The examples of the README are tested with those of the docs.
 #[cfg(doctest)]

@@ -9,11 +9,15 @@ use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::BufMut;
+use hybi_proto::close::Close;
+use hybi_proto::code::CloseCode;
 use hybi_proto::connection::{Connection, Role, State};
 use hybi_proto::error::{ProtocolError, SendError};
 use hybi_proto::message::Event;
+use hybi_proto::text::Text;
 use tokio::io::AsyncReadExt;
 
 use crate::buffer;
@@ -23,6 +27,8 @@ use crate::error::{Error, Timeout};
 use crate::io::{Io, LINGER};
 use crate::options::Options;
 use crate::pings::{Pings, RoundTrip};
+use crate::pulse::{Beat, Pulse};
+use crate::stats::Stats;
 use crate::wakers::Wakers;
 
 /// The connection and its transport.
@@ -62,10 +68,12 @@ pub(crate) struct Link<S> {
     cut: bool,
     deadlines: Deadlines,
     pings: Option<Box<Pings>>,
-    /// Something was heard since the last tick of the heartbeat.
-    heard: bool,
-    /// The ticks since something was heard.
-    quiet: u32,
+    /// Of the last ping that was answered.
+    round_trip: Option<Duration>,
+    /// Bytes read and written.
+    received: u64,
+    sent: u64,
+    pulse: Pulse,
     /// Somebody else calls [`tick`](Self::tick).
     pub(crate) ticked: bool,
     /// A read waits for the peer. Where nobody reads, the peer owes us nothing.
@@ -135,8 +143,10 @@ impl<S: Io> Link<S> {
             cut: false,
             deadlines: Deadlines::new(options.clone()),
             pings: None,
-            heard: false,
-            quiet: 0,
+            round_trip: None,
+            received: read_ahead.len() as u64,
+            sent: 0,
+            pulse: Pulse::default(),
             ticked: false,
             starved: false,
         }
@@ -183,7 +193,7 @@ impl<S: Io> Link<S> {
     fn decode(&mut self) -> Option<Result<Event, ProtocolError>> {
         let event = self.connection.next_owned().transpose();
         if let (Some(pings), Some(Ok(Event::Pong(payload)))) = (&mut self.pings, &event) {
-            pings.answered(payload);
+            self.round_trip = pings.answered(payload).or(self.round_trip);
             if pings.is_empty() {
                 self.pings = None;
             }
@@ -251,6 +261,7 @@ impl<S: Io> Link<S> {
             match Pin::new(&mut *io).poll_write_vectored(&mut cx, &slices[..count]) {
                 Poll::Ready(Ok(n)) if n > 0 => {
                     self.connection.sent(n);
+                    self.sent += n as u64;
                     self.deadlines.note(Owed::Write, false);
                 }
                 Poll::Ready(result) => {
@@ -324,7 +335,8 @@ impl<S: Io> Link<S> {
                 "the peer ended the connection without a close frame",
             ),
             Ok(n) => {
-                self.heard = true;
+                self.pulse.hear();
+                self.received += n as u64;
                 self.unasked += if asked { 0 } else { n };
                 self.deadlines.note(Owed::Message, false);
                 return Poll::Ready(true);
@@ -451,7 +463,7 @@ impl<S: Io> Link<S> {
         let midway = starved && self.connection.is_midway();
         self.deadlines.note(Owed::Message, midway);
         let open = self.connection.state() == State::Open;
-        let ticks = open && !self.ticked && self.deadlines.heartbeat().is_some();
+        let ticks = open && !self.ticked && self.deadlines.options().tick().is_some();
         self.deadlines.note(Owed::Tick, ticks);
         self.poll_owed(&ALL)
     }
@@ -493,24 +505,43 @@ impl<S: Io> Link<S> {
         Poll::Ready(())
     }
 
-    /// One beat of the clock: pings a peer that is silent, and ends the connection of one that
-    /// stays so.
+    /// One tick of the clock: pings a peer that is silent, ends the connection of one that stays
+    /// so, and closes one that is old.
     pub(crate) fn tick(&mut self) {
-        let Some(heartbeat) = self.deadlines.heartbeat() else {
-            return;
-        };
-        let open = self.connection.state() == State::Open;
-        if std::mem::take(&mut self.heard) || self.is_ahead() || !open {
-            self.quiet = 0;
+        if self.connection.state() != State::Open {
             return;
         }
-        self.quiet = self.quiet.saturating_add(1);
-        let (ping, dead) = heartbeat.ticks();
-        if self.quiet >= dead {
-            self.lose(Error::Timeout(Timeout::Heartbeat));
-        } else if self.quiet == ping && self.connection.ping(b"").is_ok() {
-            // Whoever sees to the transport writes it.
-            self.waker.wake_by_ref();
+        let deaf = self.is_ahead();
+        match self.pulse.tick(self.deadlines.options(), deaf) {
+            None => return,
+            Some(Beat::Dead(why)) => return self.lose(Error::Timeout(why)),
+            Some(Beat::Ping) => {
+                if self.connection.ping(b"").is_err() {
+                    // What waits to leave has a deadline of its own.
+                    return;
+                }
+                self.pings.get_or_insert_default().beaten();
+            }
+            Some(Beat::Old) => {
+                let reason = Text::from_static("the connection has reached its maximum lifetime");
+                let close = Close::new(CloseCode::GOING_AWAY, reason).ok();
+                self.connection.close(close.as_ref());
+            }
+        }
+        // Whoever sees to the transport writes it.
+        self.waker.wake_by_ref();
+    }
+
+    /// What this connection has done so far.
+    pub(crate) fn stats(&self) -> Stats {
+        Stats {
+            messages_received: self.connection.messages_received(),
+            bytes_received: self.received,
+            messages_sent: self.connection.messages_sent(),
+            bytes_sent: self.sent,
+            buffered: self.connection.buffered(),
+            round_trip: self.round_trip,
+            dropped: self.connection.dropped(),
         }
     }
 

@@ -31,6 +31,8 @@ pub(crate) struct Values {
     pub(crate) write_timeout: Option<Duration>,
     pub(crate) message_timeout: Option<Duration>,
     pub(crate) heartbeat: Option<Heartbeat>,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) max_lifetime: Option<Duration>,
 }
 
 /// How a dead peer is found: a ping when nothing was heard for a time, and the end of the
@@ -43,8 +45,8 @@ pub(crate) struct Values {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heartbeat {
-    every: Duration,
-    timeout: Duration,
+    pub(crate) every: Duration,
+    pub(crate) timeout: Duration,
 }
 
 impl Default for Heartbeat {
@@ -74,24 +76,6 @@ impl Heartbeat {
         self.timeout = time;
         self
     }
-
-    /// How often to look: a tenth of the shorter time, and a second at most.
-    pub(crate) fn tick(self) -> Duration {
-        let tenth = self.every.min(self.timeout) / 10;
-        tenth.clamp(Duration::from_millis(1), Duration::from_secs(1))
-    }
-
-    /// The ticks of silence before a ping, and before the end.
-    pub(crate) fn ticks(self) -> (u32, u32) {
-        let ticks = |time: Duration| {
-            let ticks = time.as_nanos().div_ceil(self.tick().as_nanos());
-            u32::try_from(ticks).unwrap_or(u32::MAX)
-        };
-        (
-            ticks(self.every),
-            ticks(self.every.saturating_add(self.timeout)),
-        )
-    }
 }
 
 impl Default for Values {
@@ -105,7 +89,22 @@ impl Default for Values {
             write_timeout: Some(Duration::from_secs(60)),
             message_timeout: Some(Duration::from_secs(60)),
             heartbeat: None,
+            idle_timeout: None,
+            max_lifetime: None,
         }
+    }
+}
+
+impl Values {
+    /// How often to look for silence and age, if at all: at a tenth of the shortest time, from 1
+    /// ms to 1 s.
+    pub(crate) fn tick(&self) -> Option<Duration> {
+        let heartbeat = self
+            .heartbeat
+            .map(|heartbeat| heartbeat.every.min(heartbeat.timeout));
+        let times = [heartbeat, self.idle_timeout, self.max_lifetime];
+        let shortest = times.into_iter().flatten().min()?;
+        Some((shortest / 10).clamp(Duration::from_millis(1), Duration::from_secs(1)))
     }
 }
 
@@ -197,5 +196,21 @@ impl Options {
     #[must_use]
     pub fn heartbeat(self, heartbeat: impl Into<Option<Heartbeat>>) -> Self {
         self.with(|values| values.heartbeat = heartbeat.into())
+    }
+
+    /// The time without a byte from the peer (default none); after it the connection is ended, and
+    /// `recv` gives [`Timeout::Idle`](crate::Timeout::Idle). It is how a client watches over a
+    /// server that pings: any frame counts, and nothing is sent. It is kept to a tenth of itself,
+    /// or a second, and pauses as the [`heartbeat`](Self::heartbeat) does.
+    #[must_use]
+    pub fn idle_timeout(self, time: impl Into<Option<Duration>>) -> Self {
+        self.with(|values| values.idle_timeout = time.into())
+    }
+
+    /// The time for which a connection may be open (default none); after it the connection is
+    /// closed with 1001, whatever it is doing. It is kept to a tenth of itself, or a second.
+    #[must_use]
+    pub fn max_lifetime(self, time: impl Into<Option<Duration>>) -> Self {
+        self.with(|values| values.max_lifetime = time.into())
     }
 }

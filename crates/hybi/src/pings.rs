@@ -41,7 +41,7 @@ pub(crate) struct Pings(Vec<Ping>);
 struct Ping {
     payload: Box<[u8]>,
     sent: Instant,
-    answer: oneshot::Sender<Duration>,
+    answer: Option<oneshot::Sender<Duration>>,
 }
 
 /// So many may wait; who pings more often than that is not waiting for the answers.
@@ -50,30 +50,39 @@ const MOST: usize = 64;
 impl Pings {
     /// Notes a ping that was sent just now; the oldest is given up if too many wait.
     pub(crate) fn sent(&mut self, payload: &[u8]) -> RoundTrip {
-        self.0.retain(|ping| !ping.answer.is_closed());
+        let (answer, round_trip) = oneshot::channel();
+        self.note(payload, Some(answer));
+        RoundTrip(round_trip)
+    }
+
+    /// As [`sent`](Self::sent), for the heartbeat.
+    pub(crate) fn beaten(&mut self) {
+        self.note(b"", None);
+    }
+
+    fn note(&mut self, payload: &[u8], answer: Option<oneshot::Sender<Duration>>) {
         if self.0.len() == MOST {
             self.0.remove(0);
         }
-        let (answer, round_trip) = oneshot::channel();
         self.0.push(Ping {
             payload: payload.into(),
             sent: Instant::now(),
             answer,
         });
-        RoundTrip(round_trip)
     }
 
-    /// Notes a pong. It answers the first ping with its payload, and those before that: §5.5.3, an
-    /// endpoint may answer only the most recent of several.
-    pub(crate) fn answered(&mut self, payload: &[u8]) {
-        let Some(at) = self.0.iter().position(|ping| *ping.payload == *payload) else {
-            return;
-        };
+    /// Notes a pong, and gives its round-trip time. It answers the first ping with its payload,
+    /// and those before that: §5.5.3, an endpoint may answer only the most recent of several.
+    pub(crate) fn answered(&mut self, payload: &[u8]) -> Option<Duration> {
+        let at = self.0.iter().position(|ping| *ping.payload == *payload)?;
         let now = Instant::now();
-        for ping in self.0.drain(..=at) {
+        let times = self.0.drain(..=at).map(|ping| {
+            let time = now - ping.sent;
             // Who no longer wants to know has dropped the other end.
-            let _ = ping.answer.send(now - ping.sent);
-        }
+            let _ = ping.answer.map(|answer| answer.send(time));
+            time
+        });
+        times.last()
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -19,6 +19,7 @@ use crate::io::{Io, Stream};
 use crate::link::Link;
 use crate::pings::RoundTrip;
 use crate::shared::{ConnectionId, Handle};
+use crate::stats::Stats;
 use crate::wakers::Interest;
 
 /// The sending half of a [`WebSocket`](crate::WebSocket), cheap to clone and to share: messages of
@@ -320,6 +321,13 @@ impl<S: Io> Sender<S> {
     #[must_use]
     pub fn close_info(&self) -> Option<CloseInfo> {
         self.handle.lock().connection.close_info().cloned()
+    }
+
+    /// What the connection has done so far: messages and bytes each way, the last round-trip
+    /// time, and what was dropped.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.handle.lock().stats()
     }
 
     /// The number of bytes that are queued, framing included.

@@ -349,10 +349,10 @@ impl fmt::Debug for Server {
 }
 
 impl Config {
-    /// The one ticker of a server with a heartbeat, and whom it is for. Connections that are not
+    /// The one ticker of a server that looks for silence or age, and whom it is for. Connections that are not
     /// tracked have a timer of their own.
     fn ticks(&self) -> Option<(Interval, Clients)> {
-        let every = self.options.get().heartbeat?.tick();
+        let every = self.options.get().tick()?;
         let mut interval = tokio::time::interval(every);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Some((interval, self.clients.clone()?))

@@ -18,6 +18,7 @@ use crate::pings::RoundTrip;
 use crate::receiver::Receiver;
 use crate::sender::{Permit, Sender};
 use crate::shared::{Agreed, ConnectionId, Handle};
+use crate::stats::Stats;
 
 /// A WebSocket connection, on either side.
 ///
@@ -256,6 +257,13 @@ impl<S: Io> WebSocket<S> {
     #[must_use]
     pub fn close_info(&self) -> Option<CloseInfo> {
         self.sender.close_info()
+    }
+
+    /// What the connection has done so far: messages and bytes each way, the last round-trip
+    /// time, and what was dropped.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.sender.stats()
     }
 
     /// The number of bytes that are queued, framing included.
