@@ -76,13 +76,12 @@ impl Pings {
     pub(crate) fn answered(&mut self, payload: &[u8]) -> Option<Duration> {
         let at = self.0.iter().position(|ping| *ping.payload == *payload)?;
         let now = Instant::now();
-        let times = self.0.drain(..=at).map(|ping| {
-            let time = now - ping.sent;
+        let round_trip = now - self.0[at].sent;
+        for ping in self.0.drain(..=at) {
             // Who no longer wants to know has dropped the other end.
-            let _ = ping.answer.map(|answer| answer.send(time));
-            time
-        });
-        times.last()
+            let _ = ping.answer.map(|answer| answer.send(now - ping.sent));
+        }
+        Some(round_trip)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

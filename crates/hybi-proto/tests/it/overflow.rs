@@ -34,7 +34,11 @@ fn offer(ws: &mut Ws, number: u8, overflow: &Overflow) -> Admission {
 
 /// Offers messages until none is just queued any more; how many were.
 fn fill(ws: &mut Ws, overflow: &Overflow) -> u8 {
-    (0..).find(|&n| offer(ws, n, overflow) != Queued).unwrap()
+    let mut queued = 0;
+    while offer(ws, queued, overflow) == Queued {
+        queued += 1;
+    }
+    queued
 }
 
 /// The numbers of the messages that leave.

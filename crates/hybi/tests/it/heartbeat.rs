@@ -132,3 +132,73 @@ async fn a_server_pings_all_its_clients_from_one_ticker() {
         assert_eq!(event.unwrap().unwrap(), Some(hybi::Event::Ping("".into())));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_silent_beyond_the_idle_timeout_is_given_up_without_a_ping() {
+    let options = Options::new().idle_timeout(20 * SECOND);
+    for driven in [false, true] {
+        let (mut peer, ws) = Peer::of(Role::Server, &options, 1024);
+        let task = tokio::spawn(async move {
+            if driven {
+                drive(ws, wait_for_the_end).await
+            } else {
+                wait_for_the_end(ws).await
+            }
+        });
+        for frame in [Frame::ping(""), Frame::pong(""), Frame::text("here")] {
+            sleep(19 * SECOND).await;
+            peer.send(frame).await.unwrap();
+        }
+        let begin = Instant::now();
+        let error = ends(task).await.unwrap().unwrap_err();
+        assert!(
+            matches!(error, Error::Timeout(Timeout::Idle)) && error.is_timeout(),
+            "{error:?}"
+        );
+        // It ticks every second here.
+        let time = begin.elapsed();
+        assert!(20 * SECOND <= time && time <= 21 * SECOND, "{time:?}");
+        assert_eq!(peer.recv().await.unwrap(), Some(Frame::pong("")));
+        assert_eq!(peer.recv().await.unwrap(), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_pings_keeps_its_client_from_giving_it_up() {
+    let server = Options::new().heartbeat(Heartbeat::every(10 * SECOND));
+    let client = Options::new().idle_timeout(15 * SECOND);
+    let (client, server) = hybi::test::pair_with(&client, &server, 1024);
+    let server = tokio::spawn(wait_for_the_end(server));
+    let client = tokio::spawn(wait_for_the_end(client));
+    sleep(100_000 * SECOND).await;
+    assert!(!client.is_finished() && !server.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_reaches_its_maximum_lifetime_is_closed_with_1001() {
+    let options = Options::new().max_lifetime(100 * SECOND);
+    for driven in [false, true] {
+        let (mut peer, ws) = Peer::of(Role::Client, &options, 1024);
+        let info = ws.sender();
+        let begin = Instant::now();
+        let task = tokio::spawn(async move {
+            if driven {
+                drive(ws, wait_for_the_end).await
+            } else {
+                wait_for_the_end(ws).await
+            }
+        });
+        while begin.elapsed() < 99 * SECOND {
+            peer.send(Frame::text("busy")).await.unwrap();
+            sleep(SECOND).await;
+        }
+        let close = ends(peer.recv()).await.unwrap();
+        let reason = "the connection has reached its maximum lifetime";
+        assert_eq!(close, Some(Frame::close(1001, reason)));
+        let time = begin.elapsed();
+        assert!(100 * SECOND <= time && time <= 101 * SECOND, "{time:?}");
+        peer.send(Frame::close(1001, "")).await.unwrap();
+        ends(task).await.unwrap().unwrap();
+        assert!(info.close_info().unwrap().clean);
+    }
+}
