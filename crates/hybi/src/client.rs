@@ -140,7 +140,12 @@ impl Connect {
             tcp.set_nodelay(true)?;
             self.ask(question, tcp.into()).await
         });
-        self.judge(&target, answered.await?, deadline).await
+        let ws: WebSocket = self.judge(&target, answered.await?, deadline).await?;
+        {
+            let link = ws.handle().lock();
+            link.span.peer(|| link.io()?.peer_addr());
+        }
+        Ok(ws)
     }
 
     /// The head of the request, made before anything is connected, and its key.

@@ -20,6 +20,7 @@ use crate::io::Io;
 use crate::link::Link;
 use crate::shared::Shared;
 use crate::socket::WebSocket;
+use crate::trace::Span;
 use crate::wakers::Interest;
 
 /// Runs a handler on a socket and drives the socket meanwhile.
@@ -58,14 +59,21 @@ where
     Fut: Future<Output = Result<()>>,
 {
     let shared = ws.handle().shared().clone();
-    shared.lock().driven = true;
+    let span = {
+        let mut link = shared.lock();
+        link.driven = true;
+        link.span.clone()
+    };
+    let entered = span.enter();
     let (handler, outcome) = match catch_unwind(AssertUnwindSafe(|| handler(ws))) {
         Ok(handler) => (Some(Box::pin(handler)), None),
         Err(panic) => (None, Some(Outcome::Panicked(panic))),
     };
+    drop(entered);
     Drive {
         handler,
         shared,
+        span,
         outcome,
         told: false,
     }
@@ -76,6 +84,7 @@ where
 #[must_use = "futures do nothing unless polled"]
 pub struct Drive<S: Io, Fut> {
     shared: Arc<Shared<S>>,
+    span: Span,
     handler: Option<Pin<Box<Fut>>>,
     outcome: Option<Outcome>,
     /// Those who wait have been told that the connection is closed.
@@ -106,6 +115,8 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Future for Drive<S, Fut> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let this = self.get_mut();
+        let span = this.span.clone();
+        let _entered = span.enter();
         let mut reads = 0;
         let mut handed = false;
         loop {
@@ -136,7 +147,12 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Drive<S, Fut> {
         }
         let outcome = match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx))) {
             Ok(Poll::Pending) => return,
-            Ok(Poll::Ready(result)) => Outcome::Returned(result),
+            Ok(Poll::Ready(result)) => {
+                if let Err(error) = &result {
+                    self.span.handler_failed(error);
+                }
+                Outcome::Returned(result)
+            }
             Err(panic) => Outcome::Panicked(panic),
         };
         self.outcome = Some(outcome);

@@ -262,6 +262,7 @@ impl Incoming {
     /// As [`accept`](Self::accept), without a deadline, and with the request.
     pub(crate) async fn open(self) -> Result<(WebSocket, Request<()>)> {
         let (ws, request) = self.handshake.accept(&self.options).await?;
+        ws.handle().lock().span.peer(|| Some(self.peer));
         if self.clients.is_some() || self.place.is_some() {
             let entry = Entry::new(ws.handle(), self.clients.as_ref(), self.place);
             ws.handle().lock().entry = Some(Box::new(entry));

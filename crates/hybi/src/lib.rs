@@ -7,6 +7,11 @@
 #![forbid(unsafe_code)]
 
 mod error;
+#[cfg(feature = "tracing")]
+mod trace;
+#[cfg(not(feature = "tracing"))]
+#[path = "trace/off.rs"]
+mod trace;
 mod options;
 mod entropy;
 mod io;

@@ -29,6 +29,7 @@ use crate::options::Options;
 use crate::pings::{Pings, RoundTrip};
 use crate::pulse::{Beat, Pulse};
 use crate::stats::Stats;
+use crate::trace::Span;
 use crate::wakers::Wakers;
 
 /// The connection and its transport.
@@ -76,6 +77,7 @@ pub(crate) struct Link<S> {
     pulse: Pulse,
     /// Somebody else calls [`tick`](Self::tick).
     pub(crate) ticked: bool,
+    pub(crate) span: Span,
     /// A read waits for the peer. Where nobody reads, the peer owes us nothing.
     starved: bool,
 }
@@ -110,6 +112,7 @@ impl<S: Io> Link<S> {
         read_ahead: &[u8],
         options: &Options,
         wakers: Arc<Wakers>,
+        span: Span,
     ) -> Self {
         let role = if client {
             Role::Client(entropy::mask_key)
@@ -148,6 +151,7 @@ impl<S: Io> Link<S> {
             sent: 0,
             pulse: Pulse::default(),
             ticked: false,
+            span,
             starved: false,
         }
     }
@@ -192,6 +196,9 @@ impl<S: Io> Link<S> {
 
     fn decode(&mut self) -> Option<Result<Event, ProtocolError>> {
         let event = self.connection.next_owned().transpose();
+        if let Some(Err(error)) = &event {
+            self.span.violated(*error);
+        }
         if let (Some(pings), Some(Ok(Event::Pong(payload)))) = (&mut self.pings, &event) {
             self.round_trip = pings.answered(payload).or(self.round_trip);
             if pings.is_empty() {
@@ -350,6 +357,7 @@ impl<S: Io> Link<S> {
     /// Ends the connection without a closing handshake.
     pub(crate) fn lose(&mut self, error: Error) {
         if self.connection.state() != State::Closed {
+            self.span.failed(&error);
             self.fault.get_or_insert(error);
             self.connection.lost();
         }
@@ -357,7 +365,9 @@ impl<S: Io> Link<S> {
     }
 
     fn drop_transport(&mut self) {
-        self.io = None;
+        if self.io.take().is_some() {
+            self.span.ended(self.connection.close_info());
+        }
         self.entry = None;
         self.deadlines.clear();
         self.pings = None;
@@ -498,6 +508,7 @@ impl<S: Io> Link<S> {
             }
             Owed::Message => {
                 self.deadlines.note(Owed::Message, false);
+                self.span.violated(ProtocolError::MessageStalled);
                 self.connection.fail(ProtocolError::MessageStalled);
                 self.hold(Err(ProtocolError::MessageStalled));
             }
@@ -570,7 +581,14 @@ mod tests {
     #[tokio::test]
     async fn an_idle_connection_holds_no_buffer() {
         let (io, mut peer) = duplex(1 << 20);
-        let mut link = Link::new(io, true, &[], &Options::new(), Arc::default());
+        let mut link = Link::new(
+            io,
+            true,
+            &[],
+            &Options::new(),
+            Arc::default(),
+            Span::new(0, true),
+        );
         let many = [0x82, 3, 1, 2, 3].repeat(1000);
         peer.write_all(&many).await.unwrap();
         assert!(link.poll_fill(false).is_ready());

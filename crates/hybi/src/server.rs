@@ -22,6 +22,7 @@ use crate::incoming::{self, Incoming, Received};
 use crate::options::Options;
 use crate::shutdown::{Phase, Report, ServerHandle, Shutdown};
 use crate::socket::WebSocket;
+use crate::trace;
 
 /// A WebSocket server on a listening socket.
 ///
@@ -266,9 +267,11 @@ impl Server {
             let open = Box::pin(async move {
                 let _head = head;
                 let open = async { greet(&config, tcp, peer).await?.open().await };
-                let (ws, request) = exchange::within(config.options.get().handshake_timeout, open)
-                    .await
-                    // What goes wrong here was answered where it could be, and concerns one client.
+                let timeout = config.options.get().handshake_timeout;
+                // What goes wrong here was answered where it could be, and concerns one client.
+                let opened = exchange::within(timeout, open).await;
+                let (ws, request) = opened
+                    .inspect_err(|error| trace::refused(peer, error))
                     .ok()?;
                 ws.handle().lock().ticked = config.clients.is_some();
                 Some(drive(ws, |ws| handler(ws, request)))
@@ -327,7 +330,9 @@ impl Server {
                     self.heads.spawn(async move {
                         let _head = head;
                         let greet = greet(&config, tcp, peer);
-                        exchange::within(config.options.get().handshake_timeout, greet).await.ok()
+                        let timeout = config.options.get().handshake_timeout;
+                        let greeted = exchange::within(timeout, greet).await;
+                        greeted.inspect_err(|error| trace::refused(peer, error)).ok()
                     });
                 }
                 Some(incoming) = self.heads.join_next() => {
@@ -382,7 +387,10 @@ async fn next_client(
             Ok((tcp, peer)) => return (tcp, peer, head),
             Err(error) if concerns_one_client(&error) => {}
             // Out of descriptors or memory: it passes when others leave.
-            Err(_) => tokio::time::sleep(BACK_OFF).await,
+            Err(error) => {
+                trace::cannot_accept(&error);
+                tokio::time::sleep(BACK_OFF).await;
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::io::Io;
 use crate::link::Link;
 use crate::options::Options;
+use crate::trace::Span;
 use crate::wakers::Wakers;
 
 /// One of the handles of a connection; the last one that goes ends it.
@@ -76,7 +77,13 @@ impl<S: Io> Shared<S> {
         overflow: &Overflow,
     ) -> Result<Admission> {
         let crowded = self.is_crowded();
-        self.queue(link, |link| link.connection.offer(item, overflow, crowded))
+        self.queue(link, |link| {
+            let admission = link.connection.offer(item, overflow, crowded);
+            if admission == Ok(Admission::Closed) {
+                link.span.overflowed();
+            }
+            admission
+        })
     }
 
     /// Whether somebody waits for room in the backlog, or was given it.
@@ -103,12 +110,15 @@ impl<S: Io> Handle<S> {
         agreed: Option<Agreed>,
     ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let span = Span::new(id, client);
         let wakers = Arc::new(Wakers::default());
+        let link = Link::new(io, client, read_ahead, options, wakers.clone(), span);
         Self(Arc::new(Shared {
-            link: Mutex::new(Link::new(io, client, read_ahead, options, wakers.clone())),
+            link: Mutex::new(link),
             wakers,
             handles: AtomicUsize::new(1),
-            id: ConnectionId(NEXT.fetch_add(1, Ordering::Relaxed)),
+            id: ConnectionId(id),
             agreed,
         }))
     }

@@ -15,6 +15,7 @@ mod broadcast;
 mod heartbeat;
 mod overflow;
 mod stats;
+mod tracing;
 mod hostile;
 mod opening;
 mod pings;
