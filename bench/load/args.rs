@@ -11,7 +11,7 @@ usage: load broadcast [OPTION...] NAME=COMMAND...
   --bytes N      the size of a message, at least 20 (default 128)
   --in-flight N  messages that may be on their way at once; several rows: 1,8 (default 1)
   --rounds N     how often each server is measured (default 8)
-  --seconds S    how long each time (default 2)
+  --seconds S    how long each time (default 3)
   --sleep        the load sleeps while it waits, so that the server pays for waking it
   --syscalls     count system calls with strace, in a run of its own
   --instructions count instructions in user space with callgrind, in a run of its own";
@@ -51,7 +51,7 @@ impl Args {
             bytes: 128,
             in_flight: vec![1],
             rounds: 8,
-            time: Duration::from_secs(2),
+            time: Duration::from_secs(3),
             sleep: false,
             syscalls: false,
             instructions: false,

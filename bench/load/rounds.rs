@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::args::{Args, Row, Server};
 use crate::broadcast::{Broadcast, Until};
-use crate::cpu::Cpu;
+use crate::cpu;
 use crate::process::Process;
 
 /// What one server has spent.
@@ -20,10 +20,12 @@ pub struct Measured {
     pub instructions: Option<f64>,
 }
 
-/// One round of one server.
+/// One round of one server: nanoseconds a delivery.
 #[derive(Clone, Copy)]
 pub struct Round {
-    pub cpu: Cpu,
+    /// In user space; what little the start and the handshakes took is in it.
+    pub user: f64,
+    pub total: f64,
     pub deliveries: u64,
 }
 
@@ -68,12 +70,17 @@ pub fn measure(args: &Args, row: &Row) -> io::Result<Vec<Measured>> {
 fn round(server: &Server, row: &Row, time: Duration) -> io::Result<Round> {
     let process = Process::start(server, &[])?;
     let mut load = Broadcast::open(process.port, row)?;
-    load.run(WARM_UP)?;
-    let before = Cpu::of(process.id())?;
+    let warm_up = load.run(WARM_UP)?;
+    let before = cpu::total(process.id())?;
     let deliveries = load.run(Until::Elapsed(time))?;
-    let cpu = Cpu::of(process.id())? - before;
+    let total = cpu::total(process.id())? - before;
+    let user = cpu::user(process.id())?;
     process.end()?;
-    Ok(Round { cpu, deliveries })
+    Ok(Round {
+        user: user as f64 / (warm_up + deliveries) as f64,
+        total: total as f64 / deliveries as f64,
+        deliveries,
+    })
 }
 
 /// The system calls of a delivery, the most frequent first.

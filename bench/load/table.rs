@@ -8,23 +8,21 @@ pub fn print(args: &Args, row: &Row, measured: &[Measured]) {
         "### Broadcast of {} bytes to {} clients, {} in flight\n",
         row.bytes, row.clients, row.in_flight
     );
-    println!("ns a delivery, median / best of {} rounds:\n", args.rounds);
+    println!("ns a delivery, {} rounds:\n", args.rounds);
     println!(
-        "| server | user | total | user, all rounds | deliveries | system calls | instructions |"
+        "| server | user: mean / median | total: median / best | deliveries | system calls | instructions |"
     );
-    println!("|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|");
     for (server, measured) in args.servers.iter().zip(measured) {
+        let (users, totals) = (sorted(measured, user), sorted(measured, total));
         println!(
-            "| {} | {} | {} | {:.0} | {} | {} | {} |",
+            "| {} | {:.0} / {:.0} | {:.0} / {:.0} | {} | {} | {} |",
             server.name,
-            spread(&measured.rounds, user),
-            spread(&measured.rounds, total),
-            pooled(&measured.rounds),
-            measured
-                .rounds
-                .iter()
-                .map(|round| round.deliveries)
-                .sum::<u64>(),
+            mean(measured),
+            median(&users),
+            median(&totals),
+            totals[0],
+            measured.rounds.iter().map(deliveries).sum::<u64>(),
             measured.syscalls.as_deref().map_or("–".into(), calls),
             measured
                 .instructions
@@ -35,47 +33,47 @@ pub fn print(args: &Args, row: &Row, measured: &[Measured]) {
         return;
     };
     for (server, other) in args.servers[1..].iter().zip(others) {
-        let pairs = || first.rounds.iter().zip(&other.rounds);
-        let users: Vec<_> = pairs().map(|(a, b)| user(a) / user(b)).collect();
-        let totals: Vec<_> = pairs().map(|(a, b)| total(a) / total(b)).collect();
         println!(
-            "\n{} / {}, round by round: user {} (all rounds {:.3}), total {}",
+            "\n{} / {}: user {:.3} (means; round by round {}), total {}",
             args.servers[0].name,
             server.name,
-            range(users),
-            pooled(&first.rounds) / pooled(&other.rounds),
-            range(totals),
+            mean(first) / mean(other),
+            ratio(first, other, user),
+            ratio(first, other, total),
         );
     }
 }
 
 fn user(round: &Round) -> f64 {
-    round.cpu.user as f64 / round.deliveries as f64
+    round.user
 }
 
 fn total(round: &Round) -> f64 {
-    round.cpu.total as f64 / round.deliveries as f64
+    round.total
 }
 
-/// The user time of a delivery over all rounds: the steps of 10 ms weigh less.
-fn pooled(rounds: &[Round]) -> f64 {
-    let user: u64 = rounds.iter().map(|round| round.cpu.user).sum();
-    let deliveries: u64 = rounds.iter().map(|round| round.deliveries).sum();
-    user as f64 / deliveries as f64
+fn deliveries(round: &Round) -> u64 {
+    round.deliveries
 }
 
-fn spread(rounds: &[Round], of: fn(&Round) -> f64) -> String {
-    let values = sorted(rounds.iter().map(of).collect());
-    format!("{:.0} / {:.0}", median(&values), values[0])
+/// The user time of a delivery over all rounds: the kernel's coarse steps weigh less.
+fn mean(measured: &Measured) -> f64 {
+    let weighed = |round: &Round| round.user * round.deliveries as f64;
+    let user: f64 = measured.rounds.iter().map(weighed).sum();
+    user / measured.rounds.iter().map(deliveries).sum::<u64>() as f64
 }
 
-fn range(values: Vec<f64>) -> String {
-    let values = sorted(values);
-    let (least, most) = (values[0], values[values.len() - 1]);
-    format!("{:.3} ({least:.3} to {most:.3})", median(&values))
+/// The median of the ratios of a round, and how far they go.
+fn ratio(a: &Measured, b: &Measured, of: fn(&Round) -> f64) -> String {
+    let pairs = a.rounds.iter().zip(&b.rounds);
+    let mut ratios: Vec<_> = pairs.map(|(a, b)| of(a) / of(b)).collect();
+    ratios.sort_by(f64::total_cmp);
+    let (least, most) = (ratios[0], ratios[ratios.len() - 1]);
+    format!("{:.3} ({least:.3} to {most:.3})", median(&ratios))
 }
 
-fn sorted(mut values: Vec<f64>) -> Vec<f64> {
+fn sorted(measured: &Measured, of: fn(&Round) -> f64) -> Vec<f64> {
+    let mut values: Vec<_> = measured.rounds.iter().map(of).collect();
     values.sort_by(f64::total_cmp);
     values
 }
