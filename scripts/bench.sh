@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
 # How fast the library is beside others, on this machine.
 #
-#   scripts/bench.sh [ROUNDS]      8 rounds of three seconds for each server and row
+#   scripts/bench.sh [ROUNDS]      6 rounds of three seconds for each server and row
 #
-# Builds bench/ and writes bench/RESULTS.md. The server runs on core 0, the load on core 1; bench/load
-# counts what is delivered and reads the server's times. System calls are counted with strace and
-# instructions with callgrind, in runs of their own. Nothing here passes or fails: read the figures
-# on a quiet machine, and two of them within 7 % as equal.
+# Builds bench/ and writes bench/RESULTS.md, in about four minutes. The server runs on core 0, the
+# load on core 1; bench/load counts what is delivered and reads the server's times. perf tells user
+# time from the kernel's; system calls are counted with strace and instructions with callgrind, in
+# runs of their own. Nothing here passes or fails: read the figures on a quiet machine, and two of
+# them within 7 % as equal.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-rounds=${1:-8}
+rounds=${1:-6}
 if ! [[ $rounds =~ ^[1-9][0-9]*$ ]]; then
     echo "usage: scripts/bench.sh [ROUNDS]" >&2
     exit 2
@@ -19,7 +20,8 @@ if [ "$(uname)" != Linux ] || ! command -v taskset >/dev/null || [ "$(nproc)" -l
     echo "SKIPPED: needs Linux, taskset and two cores"
     exit 0
 fi
-counts=()
+counts=() perf=()
+if perf record --quiet --event=cpu-clock --output=/dev/null true >/dev/null 2>&1; then perf=(--perf); else echo "no perf: user time is in ticks of the kernel"; fi
 if command -v strace >/dev/null; then counts+=(--syscalls); else echo "no strace: system calls are not counted"; fi
 if command -v valgrind >/dev/null; then counts+=(--instructions); else echo "no valgrind: instructions are not counted"; fi
 
@@ -53,13 +55,13 @@ Written by \`scripts/bench.sh $rounds\`; what is measured, and how, is in \`READ
 ## Against tokio-tungstenite at its fastest: a task of its own writes
 
 EOF
-    load broadcast --rounds "$rounds" --in-flight 1,8 "${counts[@]}" "$hybi" "$split"
+    load broadcast --rounds "$rounds" --in-flight 1,8 "${perf[@]}" "${counts[@]}" "$hybi" "$split"
     cat <<EOF
 
 ## Against tokio-tungstenite with one task and \`select!\`
 
 EOF
-    load broadcast --rounds 3 --seconds 2 --in-flight 1,8 "$hybi" "$select"
+    load broadcast --rounds 3 --seconds 2 --in-flight 1,8 "${perf[@]}" "$hybi" "$select"
 } >"$results.new"
 mv "$results.new" "$results"
 cat "$results"

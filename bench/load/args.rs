@@ -6,13 +6,14 @@ use std::time::Duration;
 
 const USAGE: &str = "\
 usage: load broadcast [OPTION...] NAME=COMMAND...
-  COMMAND        starts a server on 127.0.0.1 and {port}; the first is compared with the others
+  COMMAND        a server's own, on 127.0.0.1 and {port}; the first is compared with the others
   --clients N    who get each message, besides the one who sends it (default 256)
   --bytes N      the size of a message, at least 20 (default 128)
   --in-flight N  messages that may be on their way at once; several rows: 1,8 (default 1)
   --rounds N     how often each server is measured (default 8)
   --seconds S    how long each time (default 3)
   --sleep        the load sleeps while it waits, so that the server pays for waking it
+  --perf         let perf tell user time from the kernel's, instead of /proc/PID/stat
   --syscalls     count system calls with strace, in a run of its own
   --instructions count instructions in user space with callgrind, in a run of its own";
 
@@ -24,6 +25,7 @@ pub struct Args {
     pub rounds: usize,
     pub time: Duration,
     pub sleep: bool,
+    pub perf: bool,
     pub syscalls: bool,
     pub instructions: bool,
     pub servers: Vec<Server>,
@@ -53,6 +55,7 @@ impl Args {
             rounds: 8,
             time: Duration::from_secs(3),
             sleep: false,
+            perf: false,
             syscalls: false,
             instructions: false,
             servers: Vec::new(),
@@ -75,6 +78,7 @@ impl Args {
                 "--rounds" => given.rounds = number(args.next())?,
                 "--seconds" => given.time = Duration::from_secs_f64(number(args.next())?),
                 "--sleep" => given.sleep = true,
+                "--perf" => given.perf = true,
                 "--syscalls" => given.syscalls = true,
                 "--instructions" => given.instructions = true,
                 _ => given.servers.push(server(&arg)?),

@@ -2,6 +2,10 @@
 
 use std::fs;
 use std::io;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
 /// `USER_HZ` is 100: a tick in nanoseconds.
 const TICK: u64 = 10_000_000;
@@ -27,6 +31,57 @@ pub fn total(pid: u32) -> io::Result<u64> {
         total += number(schedstat.split_whitespace().next())?;
     }
     Ok(total)
+}
+
+/// perf, while it looks where a process is, 2,000 times in each second that the process
+/// runs.
+///
+/// The kernel itself looks at its own ticks, a tenth as often, and those are in step with the
+/// turns of a process that shares its core.
+pub struct Sampler {
+    perf: Child,
+    out: PathBuf,
+}
+
+impl Sampler {
+    pub fn start(pid: u32, out: PathBuf) -> io::Result<Self> {
+        let perf = Command::new("perf")
+            .args(["record", "--quiet", "--event=cpu-clock", "--freq=2000"])
+            .arg(format!("--pid={pid}"))
+            .arg("--output")
+            .arg(&out)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        // It takes hold of the process.
+        sleep(Duration::from_millis(300));
+        Ok(Self { perf, out })
+    }
+
+    /// The part of the time that was spent in user space.
+    pub fn user(mut self) -> io::Result<f64> {
+        let pid = self.perf.id().to_string();
+        Command::new("kill").args(["-INT", &pid]).status()?;
+        self.perf.wait()?;
+        let script = Command::new("perf")
+            .args(["script", "--fields=ip", "--input"])
+            .arg(&self.out)
+            .stderr(Stdio::null())
+            .output()?;
+        fs::remove_file(&self.out)?;
+        let samples = String::from_utf8_lossy(&script.stdout);
+        // The kernel has the upper half of the addresses.
+        let in_kernel: Vec<bool> = samples
+            .split_whitespace()
+            .filter_map(|ip| u64::from_str_radix(ip, 16).ok())
+            .map(|ip| ip >> 63 == 1)
+            .collect();
+        let user = in_kernel.iter().filter(|kernel| !**kernel).count();
+        if in_kernel.is_empty() {
+            return Err(io::Error::other("perf has seen nothing"));
+        }
+        Ok(user as f64 / in_kernel.len() as f64)
+    }
 }
 
 fn number(field: Option<&str>) -> io::Result<u64> {

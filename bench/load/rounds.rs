@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::args::{Args, Row, Server};
 use crate::broadcast::{Broadcast, Until};
-use crate::cpu;
+use crate::cpu::{self, Sampler};
 use crate::process::Process;
 
 /// What one server has spent.
@@ -23,7 +23,7 @@ pub struct Measured {
 /// One round of one server: nanoseconds a delivery.
 #[derive(Clone, Copy)]
 pub struct Round {
-    /// In user space; what little the start and the handshakes took is in it.
+    /// In user space; without perf, what little the start and the handshakes took is in it.
     pub user: f64,
     pub total: f64,
     pub deliveries: u64,
@@ -54,7 +54,7 @@ pub fn measure(args: &Args, row: &Row) -> io::Result<Vec<Measured>> {
         // Nobody is always the first.
         order.rotate_left(n % args.servers.len());
         for server in order {
-            let round = round(&args.servers[server], row, args.time)?;
+            let round = round(args, &args.servers[server], row)?;
             measured[server].rounds.push(round);
         }
         eprintln!(
@@ -67,17 +67,24 @@ pub fn measure(args: &Args, row: &Row) -> io::Result<Vec<Measured>> {
     Ok(measured)
 }
 
-fn round(server: &Server, row: &Row, time: Duration) -> io::Result<Round> {
+fn round(args: &Args, server: &Server, row: &Row) -> io::Result<Round> {
     let process = Process::start(server, &[])?;
     let mut load = Broadcast::open(process.port, row)?;
     let warm_up = load.run(WARM_UP)?;
+    let sampler = args
+        .perf
+        .then(|| Sampler::start(process.id(), out_file("perf")))
+        .transpose()?;
     let before = cpu::total(process.id())?;
-    let deliveries = load.run(Until::Elapsed(time))?;
+    let deliveries = load.run(Until::Elapsed(args.time))?;
     let total = cpu::total(process.id())? - before;
-    let user = cpu::user(process.id())?;
+    let user = match sampler {
+        Some(sampler) => total as f64 * sampler.user()? / deliveries as f64,
+        None => cpu::user(process.id())? as f64 / (warm_up + deliveries) as f64,
+    };
     process.end()?;
     Ok(Round {
-        user: user as f64 / (warm_up + deliveries) as f64,
+        user,
         total: total as f64 / deliveries as f64,
         deliveries,
     })
