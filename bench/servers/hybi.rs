@@ -1,0 +1,34 @@
+//! The server on hybi.
+
+use hybi::{Clients, Message, Sender, Server, WebSocket};
+use hybi_bench::{Result, Start};
+
+fn main() -> Result {
+    let start = Start::from_args()?;
+    match start.scenario.as_str() {
+        "broadcast" => start.run(broadcast(start.port)),
+        _ => start.unknown(),
+    }
+}
+
+/// Each message goes to all others.
+async fn broadcast(port: u16) -> Result {
+    let server = Server::bind(("127.0.0.1", port)).await?;
+    let clients = server.clients();
+    let serve = server.serve(move |mut ws: WebSocket, _request| {
+        let clients = clients.clone();
+        async move {
+            let me = ws.id();
+            while let Some(message) = ws.recv().await? {
+                to_others(&clients, me, &message)?;
+            }
+            Ok(())
+        }
+    });
+    Ok(serve.await?)
+}
+
+fn to_others(clients: &Clients, me: hybi::ConnectionId, message: &Message) -> hybi::Result<()> {
+    let send = |client: Sender| client.feed(message.clone());
+    clients.others(me).try_for_each(send)
+}
