@@ -80,6 +80,12 @@ impl Outbox {
         });
     }
 
+    /// All that waits, if it lies in one piece.
+    #[must_use]
+    pub fn piece(&self) -> Option<&[u8]> {
+        self.links.is_empty().then(|| &self.copied[self.sent..])
+    }
+
     /// Puts the front of what waits into `slices`, for a vectored write, and says how many of
     /// them count.
     #[must_use]
@@ -246,6 +252,7 @@ mod tests {
                 }
                 prop_assert_eq!(outbox.len(), twin.0.len());
                 prop_assert_eq!(&seen(&outbox, 200), &twin.0);
+                prop_assert!(outbox.piece().is_none_or(|piece| *piece == twin.0));
                 prop_assert!(twin.0.starts_with(&seen(&outbox, 2)));
             }
         }

@@ -2,13 +2,18 @@
 //!
 //! Who they are is the caller's to say: the clients of a server, or the members of a room.
 
+use std::borrow::Borrow;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use hybi_proto::connection::State;
 use hybi_proto::prepared::Prepared;
 use hybi_proto::queue::{Admission, Overflow};
+use tokio::runtime::Handle as Runtime;
 
 use crate::io::Stream;
+use crate::link::Link;
 use crate::sender::Sender;
 use crate::shared::{Handle, Shared};
 
@@ -28,33 +33,118 @@ pub struct Delivery {
     pub full: Vec<Sender>,
 }
 
+/// Queues a message for each of these connections, and sees to it that it is written. Those that
+/// are closing are passed over.
+pub(crate) fn deliver<O: Borrow<Overflow>>(
+    message: &Prepared,
+    to: impl IntoIterator<Item = (Arc<Shared<Stream>>, O)>,
+) -> Delivery {
+    let mut delivery = Delivery::default();
+    let mut idle = Vec::new();
+    for (shared, overflow) in to {
+        let mut link = shared.lock();
+        if link.connection.state() != State::Open || link.may_send().is_err() {
+            continue;
+        }
+        delivery.queue(&shared, &mut link, message, overflow.borrow());
+        if link.driven && !link.driving && !link.flushing && !link.connection.outbox().is_blocked()
+        {
+            link.flushing = true;
+            drop(link);
+            idle.push(shared);
+        }
+    }
+    Flush::start(idle);
+    delivery
+}
+
 impl Delivery {
-    /// Queues the message for one more connection, and wakes whoever writes it. A connection that
-    /// is closing is passed over.
-    pub(crate) fn to(
+    fn queue(
         &mut self,
         shared: &Arc<Shared<Stream>>,
+        link: &mut Link<Stream>,
         message: &Prepared,
         overflow: &Overflow,
     ) {
-        let mut link = shared.lock();
-        if link.connection.state() != State::Open {
-            return;
-        }
-        match shared.offer(&mut link, message, overflow) {
+        let admission = if link.driven {
+            link.lend_small();
+            shared.admit(link, message, overflow).map_err(drop)
+        } else {
+            shared.offer(link, message, overflow).map_err(drop)
+        };
+        match admission {
             Ok(Admission::Queued) => self.queued += 1,
             Ok(Admission::Displaced) => {
                 self.queued += 1;
                 self.dropped += 1;
             }
-            Ok(Admission::Closed) => self.closed += 1,
+            Ok(Admission::Closed) => {
+                self.closed += 1;
+                // It has a deadline now.
+                shared.wakers.wake_driver();
+            }
             Ok(_) => self.dropped += 1,
-            // It is open, so that there is no room; or its transport has failed.
-            Err(_) if link.may_send().is_ok() => {
+            // The connection is open: there is no room.
+            Err(()) => {
                 let handle = Handle::of(shared.clone());
                 self.full.extend(handle.map(Sender::new));
             }
-            Err(_) => {}
+        }
+    }
+}
+
+/// Writes what was queued for driven connections, in their drivers' stead: a task of its own for
+/// a number of them costs less than to wake each. It runs when the task that has queued it yields,
+/// so that all that was queued till then leaves in one write.
+///
+/// What it leaves undone, because it is dropped, is left to the drivers.
+struct Flush(Vec<Arc<Shared<Stream>>>);
+
+/// The connections that one task sees to without a pause: fewer than the writes that the runtime
+/// grants a task at a time.
+const TOGETHER: usize = 64;
+
+impl Flush {
+    fn start(mut connections: Vec<Arc<Shared<Stream>>>) {
+        while !connections.is_empty() {
+            let rest = connections.len().saturating_sub(TOGETHER);
+            let flush = Self(connections.split_off(rest));
+            if let Ok(runtime) = Runtime::try_current() {
+                runtime.spawn(flush);
+            }
+        }
+    }
+}
+
+impl Future for Flush {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<()> {
+        while let Some(shared) = self.0.pop() {
+            let mut link = shared.lock();
+            link.flushing = false;
+            // A driver that is at work writes when its handler yields.
+            if link.driving || link.has_ended() {
+                continue;
+            }
+            let written = link.poll_flush();
+            link.return_outbox();
+            if written.is_ready() {
+                shared.wakers.pass_on(false, true, Waker::noop());
+            } else {
+                // Somebody has to watch the time.
+                shared.wakers.wake_driver();
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Drop for Flush {
+    fn drop(&mut self) {
+        for shared in self.0.drain(..) {
+            shared.lock().flushing = false;
+            shared.wakers.wake_driver();
         }
     }
 }

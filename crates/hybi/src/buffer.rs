@@ -11,11 +11,16 @@ use std::thread::LocalKey;
 thread_local! {
     static READ: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     static WRITE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static SMALL: Cell<Vec<Vec<u8>>> = const { Cell::new(Vec::new()) };
 }
 
 /// Large, for the sake of few system calls; pages that no read has touched cost nothing.
 const READ_SIZE: usize = 256 << 10;
 const WRITE_SIZE: usize = 64 << 10;
+
+/// For what is queued from outside until the connection's turn comes. So many are kept.
+const SMALL_SIZE: usize = 1 << 10;
+const SMALLS: usize = 256;
 
 /// A buffer that grew beyond this is not kept.
 const KEEP: usize = 1 << 20;
@@ -35,9 +40,32 @@ pub(crate) fn keep_read(buffer: Vec<u8>) {
     keep(&READ, READ_SIZE, buffer);
 }
 
-/// Gives the buffer for outgoing frames back.
+/// One of the thread's small buffers for outgoing frames.
+pub(crate) fn small() -> Vec<u8> {
+    let small = SMALL.try_with(|cell| {
+        let mut all = cell.take();
+        let small = all.pop();
+        cell.set(all);
+        small
+    });
+    small
+        .ok()
+        .flatten()
+        .unwrap_or_else(|| Vec::with_capacity(SMALL_SIZE))
+}
+
+/// Gives a buffer for outgoing frames back, of either size.
 pub(crate) fn keep_write(buffer: Vec<u8>) {
-    keep(&WRITE, WRITE_SIZE, buffer);
+    if !(SMALL_SIZE..=4 * SMALL_SIZE).contains(&buffer.capacity()) {
+        return keep(&WRITE, WRITE_SIZE, buffer);
+    }
+    let _ = SMALL.try_with(|cell| {
+        let mut all = cell.take();
+        if all.len() < SMALLS {
+            all.push(buffer);
+        }
+        cell.set(all);
+    });
 }
 
 fn take(cell: &'static LocalKey<Cell<Vec<u8>>>, size: usize) -> Vec<u8> {

@@ -8,7 +8,7 @@ use hybi_proto::prepared::Prepared;
 use hybi_proto::queue::Overflow;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
-use crate::broadcast::Delivery;
+use crate::broadcast::{Delivery, deliver};
 use crate::io::Stream;
 use crate::sender::Sender;
 use crate::shared::{ConnectionId, Handle, Shared};
@@ -77,12 +77,8 @@ impl Clients {
     /// Nothing waits here: [`overflow`](Self::overflow) says what happens where the backlog is
     /// full, and the answer how often it did.
     pub fn broadcast(&self, message: impl Into<Prepared>) -> Delivery {
-        let message = message.into();
-        let mut delivery = Delivery::default();
-        for shared in self.all() {
-            delivery.to(&shared, &message, &self.overflow);
-        }
-        delivery
+        let all = self.all().into_iter();
+        deliver(&message.into(), all.map(|shared| (shared, &self.overflow)))
     }
 
     /// The number of open connections.

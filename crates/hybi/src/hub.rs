@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hybi_proto::prepared::Prepared;
 use hybi_proto::queue::Overflow;
 
-use crate::broadcast::Delivery;
+use crate::broadcast::{Delivery, deliver};
 use crate::io::Stream;
 use crate::sender::Sender;
 use crate::shared::{ConnectionId, Shared};
@@ -136,18 +136,13 @@ impl<K: Hash + Eq> Hub<K> {
             Some(members) => members
                 .iter()
                 .filter(|(id, _)| Some(**id) != except)
-                .map(|(_, member)| (member.shared.clone(), member.overflow.clone()))
+                .map(|(_, member)| {
+                    let overflow = member.overflow.as_ref().unwrap_or(&self.overflow);
+                    (member.shared.clone(), overflow.clone())
+                })
                 .collect(),
         };
-        let mut delivery = Delivery::default();
-        for (shared, overflow) in members {
-            delivery.to(
-                &shared,
-                message,
-                overflow.as_ref().unwrap_or(&self.overflow),
-            );
-        }
-        delivery
+        deliver(message, members)
     }
 
     /// The number of members of a room.

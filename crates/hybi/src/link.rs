@@ -60,6 +60,8 @@ pub(crate) struct Link<S> {
     pub(crate) driven: bool,
     /// The driver is about to drain the outbox: nobody has to wake it for that.
     pub(crate) driving: bool,
+    /// Somebody is about to write what waits: see `broadcast`.
+    pub(crate) flushing: bool,
     /// The last handle is gone.
     pub(crate) abandoned: bool,
     end: End,
@@ -140,6 +142,7 @@ impl<S: Io> Link<S> {
             client,
             driven: false,
             driving: false,
+            flushing: false,
             abandoned: false,
             end: End::Live,
             fault: None,
@@ -237,6 +240,13 @@ impl<S: Io> Link<S> {
         }
     }
 
+    /// Lends one of the thread's small buffers, for frames that are not written at once.
+    pub(crate) fn lend_small(&mut self) {
+        if let Some(buffer) = self.connection.outbox().lend(buffer::small()) {
+            buffer::keep_write(buffer);
+        }
+    }
+
     /// Gives the thread's buffer for outgoing frames back; what waits in it is copied, once. A
     /// buffer of our own goes when nothing waits in it.
     pub(crate) fn return_outbox(&mut self) {
@@ -263,9 +273,16 @@ impl<S: Io> Link<S> {
         };
         let mut cx = Context::from_waker(&self.waker);
         while self.connection.buffered() > 0 {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let count = self.connection.outbox().slices(&mut slices);
-            match Pin::new(&mut *io).poll_write_vectored(&mut cx, &slices[..count]) {
+            let outbox = self.connection.outbox();
+            let written = match outbox.piece() {
+                Some(piece) => Pin::new(&mut *io).poll_write(&mut cx, piece),
+                None => {
+                    let mut slices = [IoSlice::new(&[]); SLICES];
+                    let count = outbox.slices(&mut slices);
+                    Pin::new(&mut *io).poll_write_vectored(&mut cx, &slices[..count])
+                }
+            };
+            match written {
                 Poll::Ready(Ok(n)) if n > 0 => {
                     self.connection.sent(n);
                     self.sent += n as u64;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hybi_proto::close::Close;
 use hybi_proto::code::CloseCode;
+use hybi_proto::error::SendError;
 use hybi_proto::queue::{Admission, Item, Overflow};
 use hybi_proto::text::Text;
 use tokio::sync::Semaphore;
@@ -76,14 +77,21 @@ impl<S: Io> Shared<S> {
         item: impl Into<Item>,
         overflow: &Overflow,
     ) -> Result<Admission> {
-        let crowded = self.is_crowded();
-        self.queue(link, |link| {
-            let admission = link.connection.offer(item, overflow, crowded);
-            if admission == Ok(Admission::Closed) {
-                link.span.overflowed();
-            }
-            admission
-        })
+        self.queue(link, |link| self.admit(link, item, overflow))
+    }
+
+    /// Offers a message, and leaves the writing to the caller.
+    pub(crate) fn admit(
+        &self,
+        link: &mut Link<S>,
+        item: impl Into<Item>,
+        overflow: &Overflow,
+    ) -> std::result::Result<Admission, SendError> {
+        let admission = link.connection.offer(item, overflow, self.is_crowded());
+        if admission == Ok(Admission::Closed) {
+            link.span.overflowed();
+        }
+        admission
     }
 
     /// Whether somebody waits for room in the backlog, or was given it.

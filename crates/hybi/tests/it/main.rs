@@ -15,7 +15,6 @@ mod broadcast;
 mod heartbeat;
 mod overflow;
 mod stats;
-mod tracing;
 mod hostile;
 mod opening;
 mod pings;
