@@ -13,6 +13,11 @@ mod io;
 mod deadlines;
 mod pings;
 mod buffer;
+#[cfg(not(all(test, hybi_shuttle)))]
+mod sync;
+#[cfg(all(test, hybi_shuttle))]
+#[path = "sync/shuttle.rs"]
+mod sync;
 mod wakers;
 mod link;
 mod shared;
@@ -28,6 +33,8 @@ mod incoming;
 pub mod server;
 #[cfg(feature = "test-util")]
 pub mod test;
+#[cfg(all(test, hybi_shuttle))]
+mod handover;
 
 pub use bytes::Bytes;
 pub use client::{Connect, connect};
