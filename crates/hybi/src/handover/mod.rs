@@ -11,7 +11,7 @@ mod halves;
 mod ending;
 
 use std::env;
-use std::future::ready;
+use std::future::{Ready, ready};
 use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +23,7 @@ use shuttle::rand::{Rng, thread_rng};
 use shuttle::scheduler::{PctScheduler, RandomScheduler, ReplayScheduler, Scheduler};
 use shuttle::{Config, Runner};
 
-use crate::driver::drive;
+use crate::driver::{Drive, drive};
 use crate::error::Result;
 use crate::options::Options;
 use crate::receiver::Receiver;
@@ -40,10 +40,19 @@ enum Mode {
     GivenAway,
     /// A driver, and its handler receives.
     Handler,
+    /// A driver, whose handler has given the socket away; the receiver is in the same task.
+    Beside,
 }
 
-const MODES: [Mode; 3] = [Mode::Undriven, Mode::GivenAway, Mode::Handler];
-const DRIVEN: [Mode; 2] = [Mode::GivenAway, Mode::Handler];
+impl Mode {
+    fn any() -> Self {
+        [Self::Undriven, Self::GivenAway, Self::Handler, Self::Beside][draw(4)]
+    }
+
+    fn driven() -> Self {
+        [Self::GivenAway, Self::Handler, Self::Beside][draw(3)]
+    }
+}
 
 /// So many priorities change in a schedule of the second half.
 const DEPTH: usize = 3;
@@ -70,17 +79,9 @@ fn check(scenario: impl Fn() + Send + Sync + 'static) {
     if let Ok(schedule) = env::var("SHUTTLE_SCHEDULE") {
         return run(Box::new(ReplayScheduler::new_from_encoded(&schedule)));
     }
-    let iterations = env::var("SHUTTLE_ITERATIONS").map_or(2000, |n| n.parse().unwrap());
+    let iterations = env::var("SHUTTLE_ITERATIONS").map_or(3000, |n| n.parse().unwrap());
     run(Box::new(RandomScheduler::new(iterations)));
     run(Box::new(PctScheduler::new(DEPTH, iterations)));
-}
-
-/// Runs a scenario in each of these modes.
-fn check_modes(modes: &[Mode], scenario: fn(Mode)) {
-    for &mode in modes {
-        eprintln!("{mode:?}");
-        check(move || scenario(mode));
-    }
 }
 
 /// A number below this one, drawn with the schedule.
@@ -89,14 +90,20 @@ fn draw(below: usize) -> usize {
 }
 
 /// A server with a backlog of so many bytes, and its peer behind a transport that holds a few.
-/// There are no deadlines, for to set a timer is to wake somebody, which hides what was lost.
 fn server(backlog: usize) -> (WebSocket<End>, Peer) {
+    server_behind(1 + draw(6), backlog)
+}
+
+/// As [`server`], behind a transport that holds so many bytes in each direction.
+///
+/// There are no deadlines, for to set a timer is to wake somebody, which hides what was lost.
+fn server_behind(room: usize, backlog: usize) -> (WebSocket<End>, Peer) {
     let options = Options::new()
         .backlog(backlog)
         .close_timeout(None)
         .write_timeout(None)
         .message_timeout(None);
-    let (ours, theirs) = pipe(1 + draw(6));
+    let (ours, theirs) = pipe(room);
     let ws = WebSocket::from_stream(ours.watched(), Role::Server, &options, &[]);
     (ws, Peer::new(theirs))
 }
@@ -106,17 +113,25 @@ fn halves(
     ws: WebSocket<End>,
     driven: bool,
 ) -> (Sender<End>, Receiver<End>, JoinHandle<Result<()>>) {
-    if !driven {
+    if driven {
+        let (sender, receiver, driver) = driven_halves(ws);
+        (sender, receiver, task(driver))
+    } else {
         let (sender, receiver) = ws.split();
-        return (sender, receiver, task(ready(Ok(()))));
+        (sender, receiver, task(ready(Ok(()))))
     }
+}
+
+fn driven_halves(
+    ws: WebSocket<End>,
+) -> (Sender<End>, Receiver<End>, Drive<End, Ready<Result<()>>>) {
     let mut halves = None;
     let driver = drive(ws, |ws| {
         halves = Some(ws.split());
         ready(Ok(()))
     });
     let (sender, receiver) = halves.unwrap();
-    (sender, receiver, task(driver))
+    (sender, receiver, driver)
 }
 
 /// Lets somebody receive, in the place that the mode says; gives the sender, who drives, and who
@@ -126,13 +141,26 @@ fn open<Fut: Future<Output = Result<()>> + Send + 'static>(
     mode: Mode,
     receive: impl FnOnce(Receiver<End>) -> Fut,
 ) -> (Sender<End>, [JoinHandle<Result<()>>; 2]) {
-    if mode == Mode::Handler {
-        let sender = ws.sender();
-        let driver = drive(ws, |ws| receive(ws.split().1));
-        return (sender, [task(driver), task(ready(Ok(())))]);
+    match mode {
+        Mode::Undriven | Mode::GivenAway => {
+            let (sender, receiver, driver) = halves(ws, mode == Mode::GivenAway);
+            (sender, [driver, task(receive(receiver))])
+        }
+        Mode::Handler => {
+            let sender = ws.sender();
+            let driver = drive(ws, |ws| receive(ws.split().1));
+            (sender, [task(driver), task(ready(Ok(())))])
+        }
+        Mode::Beside => {
+            let (sender, receiver, driver) = driven_halves(ws);
+            let receive = receive(receiver);
+            let both = async {
+                let (driver, receive) = tokio::join!(driver, receive);
+                driver.and(receive)
+            };
+            (sender, [task(both), task(ready(Ok(())))])
+        }
     }
-    let (sender, receiver, driver) = halves(ws, mode == Mode::GivenAway);
-    (sender, [driver, task(receive(receiver))])
 }
 
 /// Waits for all of these tasks.

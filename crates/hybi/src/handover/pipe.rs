@@ -155,11 +155,14 @@ impl Drop for End {
     fn drop(&mut self) {
         let mut state = self.read.lock();
         state.gone = true;
+        // A socket that is closed wakes nobody any more.
+        state.reader = None;
         let writer = state.writer.take();
         drop(state);
         wake(writer);
         let mut state = self.write.lock();
         state.ended = true;
+        state.writer = None;
         let reader = state.reader.take();
         drop(state);
         wake(reader);

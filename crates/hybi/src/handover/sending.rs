@@ -9,7 +9,7 @@ use shuttle::sync::mpsc::channel;
 use tokio::join;
 
 use super::pipe::{End, Peer};
-use super::{MODES, Mode, check, check_modes, draw, halves, join, open, server, task, wait};
+use super::{Mode, check, draw, halves, join, open, server, server_behind, task, wait};
 use crate::error::Result;
 use crate::receiver::Receiver;
 use crate::test::{Frame, Opcode};
@@ -48,9 +48,9 @@ async fn receive(mut receiver: Receiver<End>) -> Result<()> {
 
 #[test]
 fn every_message_arrives_once_and_in_the_order_of_its_sender() {
-    check_modes(&MODES, |mode| {
+    check(|| {
         let (ws, mut peer) = server(1 + draw(10));
-        let (sender, others) = open(ws, mode, receive);
+        let (sender, others) = open(ws, Mode::any(), receive);
         let senders = [0, 1, 2].map(|who| {
             let sender = sender.clone();
             task(async move {
@@ -126,9 +126,9 @@ fn all_leaves_though_nobody_receives_what_is_driven() {
 }
 
 /// Senders queue up behind a permit; one leaves whenever it likes.
-fn room_is_given_in_order(mode: Mode) {
+fn room_is_given_in_order() {
     let (ws, mut peer) = server(1 + draw(4));
-    let (sender, others) = open(ws, mode, |mut receiver| async move {
+    let (sender, others) = open(ws, Mode::any(), |mut receiver| async move {
         assert_eq!(receiver.recv().await?, None);
         Ok(())
     });
@@ -138,20 +138,26 @@ fn room_is_given_in_order(mode: Mode) {
     let waiters = [0, 1, 2, 3].map(|who| {
         let (sender, queue, came) = (sender.clone(), queue.clone(), came.clone());
         task(async move {
-            let mut reserve = pin!(sender.reserve());
+            let mut sending = pin!(async {
+                let message = message([who, 0]);
+                match draw(2) {
+                    0 => sender.send(message).await,
+                    _ => sender.reserve().await.map(|permit| permit.commit(message)),
+                }
+            });
             let mut queued = false;
-            let permit = poll_fn(|cx| {
-                let permit = reserve.as_mut().poll(cx);
+            let sent = poll_fn(|cx| {
+                let sent = sending.as_mut().poll(cx);
                 if !queued {
                     // No other task can come between the place in the queue and this note of it.
                     queue.lock().unwrap().push(who);
                     queued = true;
                     came.send(()).unwrap();
                 }
-                permit
+                sent
             })
             .await;
-            permit.unwrap().commit(message([who, 0]));
+            sent.unwrap();
         })
     });
     let reading = task(async move {
@@ -190,14 +196,14 @@ fn room_is_given_in_order(mode: Mode) {
 
 #[test]
 fn room_is_given_in_order_and_who_leaves_passes_its_turn_on() {
-    check_modes(&MODES, room_is_given_in_order);
+    check(room_is_given_in_order);
 }
 
 #[test]
 fn who_has_flushed_knows_that_its_message_has_left() {
-    check_modes(&MODES, |mode| {
+    check(|| {
         let (ws, mut peer) = server(1 + draw(10));
-        let (sender, others) = open(ws, mode, |mut receiver| async move {
+        let (sender, others) = open(ws, Mode::any(), |mut receiver| async move {
             assert_eq!(receiver.recv().await?, None);
             Ok(())
         });
@@ -247,10 +253,32 @@ fn who_has_flushed_knows_that_its_message_has_left() {
 }
 
 #[test]
-fn a_ping_gets_its_round_trip() {
-    check_modes(&MODES, |mode| {
+fn two_flushes_of_one_task_are_both_told() {
+    check(|| {
         let (ws, mut peer) = server(100);
-        let (sender, others) = open(ws, mode, |mut receiver| async move {
+        let (sender, receiver, driver) = halves(ws, draw(2) == 0);
+        let reading = task(async move {
+            let read = read(&mut peer, 1).await;
+            (read, peer)
+        });
+        let flushing = task(async move {
+            sender.feed(message(said(0, 0)))?;
+            let (one, other) = join!(sender.flush(), sender.flush());
+            one.and(other)
+        });
+        join([flushing]).remove(0).unwrap();
+        // Nothing else has woken them.
+        drop(receiver);
+        join([reading]);
+        join([driver]).remove(0).unwrap();
+    });
+}
+
+#[test]
+fn pings_are_answered_in_both_directions() {
+    check(|| {
+        let (ws, mut peer) = server(100);
+        let (sender, others) = open(ws, Mode::any(), |mut receiver| async move {
             assert_eq!(receiver.recv().await?, None);
             Ok(())
         });
@@ -260,16 +288,45 @@ fn a_ping_gets_its_round_trip() {
         });
         drop(sender);
         let peer = task(async move {
-            for _ in 0..2 {
-                let ping = peer.recv().await.unwrap();
-                assert_eq!(ping.opcode, Opcode::Ping);
-                peer.send(Frame::pong(ping.payload)).await.unwrap();
+            peer.send(Frame::ping("a")).await.unwrap();
+            for _ in 0..3 {
+                let frame = peer.recv().await.unwrap();
+                match frame.opcode {
+                    Opcode::Ping => peer.send(Frame::pong(frame.payload)).await.unwrap(),
+                    _ => assert_eq!(frame, Frame::pong("a")),
+                }
             }
-            // Both have been answered, or whoever waits for an answer was told of the end.
             peer.close().await;
         });
         join([peer]);
         for told in join(pings.into_iter().chain(others)) {
+            told.unwrap();
+        }
+    });
+}
+
+#[test]
+fn what_is_too_much_to_read_ahead_is_read_when_there_is_somebody_to_receive() {
+    check(|| {
+        const LARGE: usize = 64 << 10;
+        let (ws, mut peer) = server_behind(2 * LARGE, 100);
+        let (sender, others) = open(ws, Mode::any(), |mut receiver| async move {
+            for _ in 0..2 {
+                let message = receiver.recv().await?.unwrap();
+                assert_eq!(message.len(), LARGE);
+            }
+            assert_eq!(receiver.recv().await?, None);
+            Ok(())
+        });
+        drop(sender);
+        let peer = task(async move {
+            for _ in 0..2 {
+                peer.send(Frame::binary([0; LARGE])).await.unwrap();
+            }
+            peer.close().await;
+        });
+        join([peer]);
+        for told in join(others) {
             told.unwrap();
         }
     });
