@@ -5,7 +5,7 @@ use shuttle::sync::mpsc::channel;
 use tokio::{join, select};
 
 use super::pipe::End;
-use super::{Mode, check, draw, halves, join, open, server, task, wait};
+use super::{Mode, check, draw, join, open, server, split, task, wait};
 use crate::driver::drive;
 use crate::error::Result;
 use crate::sender::Sender;
@@ -66,7 +66,7 @@ fn a_socket_is_driven_where_its_handler_takes_it_until_it_is_dropped() {
 /// One task begins to receive and leaves off, and another goes on.
 fn a_receiver_passed_on(driven: bool) {
     let (ws, mut peer) = server(100);
-    let (sender, mut receiver, driver) = halves(ws, driven);
+    let (sender, mut receiver, driver) = split(ws, driven);
     let (pass, passed) = channel();
     let first = task(async move {
         let mut received = Vec::new();
@@ -171,7 +171,7 @@ fn a_task_that_waits_to_receive_and_to_send_hears_of_both() {
 fn the_last_handle(driven: bool) {
     let (ws, mut peer) = server(100);
     let shared = ws.handle().shared().clone();
-    let (sender, receiver, driver) = halves(ws, driven);
+    let (sender, receiver, driver) = split(ws, driven);
     let other = sender.clone();
     let late = task(async move {
         let handle = Handle::of(shared)?;

@@ -109,12 +109,9 @@ fn server_behind(room: usize, backlog: usize) -> (WebSocket<End>, Peer) {
 }
 
 /// The halves of a socket, and the task that drives it.
-fn halves(
-    ws: WebSocket<End>,
-    driven: bool,
-) -> (Sender<End>, Receiver<End>, JoinHandle<Result<()>>) {
+fn split(ws: WebSocket<End>, driven: bool) -> (Sender<End>, Receiver<End>, JoinHandle<Result<()>>) {
     if driven {
-        let (sender, receiver, driver) = driven_halves(ws);
+        let (sender, receiver, driver) = split_driven(ws);
         (sender, receiver, task(driver))
     } else {
         let (sender, receiver) = ws.split();
@@ -122,9 +119,7 @@ fn halves(
     }
 }
 
-fn driven_halves(
-    ws: WebSocket<End>,
-) -> (Sender<End>, Receiver<End>, Drive<End, Ready<Result<()>>>) {
+fn split_driven(ws: WebSocket<End>) -> (Sender<End>, Receiver<End>, Drive<End, Ready<Result<()>>>) {
     let mut halves = None;
     let driver = drive(ws, |ws| {
         halves = Some(ws.split());
@@ -143,7 +138,7 @@ fn open<Fut: Future<Output = Result<()>> + Send + 'static>(
 ) -> (Sender<End>, [JoinHandle<Result<()>>; 2]) {
     match mode {
         Mode::Undriven | Mode::GivenAway => {
-            let (sender, receiver, driver) = halves(ws, mode == Mode::GivenAway);
+            let (sender, receiver, driver) = split(ws, mode == Mode::GivenAway);
             (sender, [driver, task(receive(receiver))])
         }
         Mode::Handler => {
@@ -152,7 +147,7 @@ fn open<Fut: Future<Output = Result<()>> + Send + 'static>(
             (sender, [task(driver), task(ready(Ok(())))])
         }
         Mode::Beside => {
-            let (sender, receiver, driver) = driven_halves(ws);
+            let (sender, receiver, driver) = split_driven(ws);
             let receive = receive(receiver);
             let both = async {
                 let (driver, receive) = tokio::join!(driver, receive);

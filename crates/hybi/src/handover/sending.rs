@@ -9,7 +9,7 @@ use shuttle::sync::mpsc::channel;
 use tokio::join;
 
 use super::pipe::{End, Peer};
-use super::{Mode, check, draw, halves, join, open, server, server_behind, task, wait};
+use super::{Mode, check, draw, join, open, server, server_behind, split, task, wait};
 use crate::error::Result;
 use crate::receiver::Receiver;
 use crate::test::{Frame, Opcode};
@@ -85,7 +85,7 @@ fn every_message_arrives_once_and_in_the_order_of_its_sender() {
 /// Senders wait for room, one of them without end, though nobody receives.
 fn all_leaves_though_nobody_receives(driven: bool) {
     let (ws, mut peer) = server(1 + draw(10));
-    let (sender, receiver, driver) = halves(ws, driven);
+    let (sender, receiver, driver) = split(ws, driven);
     let senders = [0, 1, 2].map(|who| {
         let sender = sender.clone();
         task(async move {
@@ -256,7 +256,7 @@ fn who_has_flushed_knows_that_its_message_has_left() {
 fn two_flushes_of_one_task_are_both_told() {
     check(|| {
         let (ws, mut peer) = server(100);
-        let (sender, receiver, driver) = halves(ws, draw(2) == 0);
+        let (sender, receiver, driver) = split(ws, draw(2) == 0);
         let reading = task(async move {
             let read = read(&mut peer, 1).await;
             (read, peer)
