@@ -2,7 +2,7 @@
 # Checks the hand-over between senders, receiver and driver on schedules that shuttle draws.
 # Arguments go to the test binary: `scripts/shuttle.sh halves::`.
 #
-# SHUTTLE_ITERATIONS is how many schedules each test tries, twice (default 3000).
+# SHUTTLE_ITERATIONS is how many schedules each test tries, twice (default 6000).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -79,7 +79,7 @@ fn check(scenario: impl Fn() + Send + Sync + 'static) {
     if let Ok(schedule) = env::var("SHUTTLE_SCHEDULE") {
         return run(Box::new(ReplayScheduler::new_from_encoded(&schedule)));
     }
-    let iterations = env::var("SHUTTLE_ITERATIONS").map_or(3000, |n| n.parse().unwrap());
+    let iterations = env::var("SHUTTLE_ITERATIONS").map_or(6000, |n| n.parse().unwrap());
     run(Box::new(RandomScheduler::new(iterations)));
     run(Box::new(PctScheduler::new(DEPTH, iterations)));
 }
@@ -108,10 +108,12 @@ fn server_behind(room: usize, backlog: usize) -> (WebSocket<End>, Peer) {
     (ws, Peer::new(theirs))
 }
 
+type Halves = (Sender<End>, Receiver<End>);
+
 /// The halves of a socket, and the task that drives it.
 fn split(ws: WebSocket<End>, driven: bool) -> (Sender<End>, Receiver<End>, JoinHandle<Result<()>>) {
     if driven {
-        let (sender, receiver, driver) = split_driven(ws);
+        let ((sender, receiver), driver) = split_driven(ws);
         (sender, receiver, task(driver))
     } else {
         let (sender, receiver) = ws.split();
@@ -119,14 +121,13 @@ fn split(ws: WebSocket<End>, driven: bool) -> (Sender<End>, Receiver<End>, JoinH
     }
 }
 
-fn split_driven(ws: WebSocket<End>) -> (Sender<End>, Receiver<End>, Drive<End, Ready<Result<()>>>) {
+fn split_driven(ws: WebSocket<End>) -> (Halves, Drive<End, Ready<Result<()>>>) {
     let mut halves = None;
     let driver = drive(ws, |ws| {
         halves = Some(ws.split());
         ready(Ok(()))
     });
-    let (sender, receiver) = halves.unwrap();
-    (sender, receiver, driver)
+    (halves.unwrap(), driver)
 }
 
 /// Lets somebody receive, in the place that the mode says; gives the sender, who drives, and who
@@ -147,7 +148,7 @@ fn open<Fut: Future<Output = Result<()>> + Send + 'static>(
             (sender, [task(driver), task(ready(Ok(())))])
         }
         Mode::Beside => {
-            let (sender, receiver, driver) = split_driven(ws);
+            let ((sender, receiver), driver) = split_driven(ws);
             let receive = receive(receiver);
             let both = async {
                 let (driver, receive) = tokio::join!(driver, receive);
