@@ -10,7 +10,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-names=(test fmt clippy docs tree package miri autobahn fuzz idle)
+names=(test fmt clippy docs tree package shuttle miri autobahn fuzz idle)
 declare -A commands=(
     [test]="cargo test --workspace"
     [fmt]="cargo fmt --all --check"
@@ -18,6 +18,7 @@ declare -A commands=(
     [docs]="RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace --all-features"
     [tree]="bash scripts/tree.sh"
     [package]="bash scripts/package.sh"
+    [shuttle]="bash scripts/shuttle.sh"
     [miri]="bash scripts/miri.sh"
     [autobahn]="bash scripts/autobahn.sh"
     [fuzz]="bash scripts/fuzz.sh 10"

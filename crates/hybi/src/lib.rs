@@ -20,6 +20,11 @@ mod pings;
 mod pulse;
 mod stats;
 mod buffer;
+#[cfg(not(all(test, hybi_shuttle)))]
+mod sync;
+#[cfg(all(test, hybi_shuttle))]
+#[path = "sync/shuttle.rs"]
+mod sync;
 mod wakers;
 mod link;
 mod shared;
@@ -37,6 +42,8 @@ mod incoming;
 pub mod server;
 #[cfg(feature = "test-util")]
 pub mod test;
+#[cfg(all(test, hybi_shuttle))]
+mod handover;
 
 pub use broadcast::Delivery;
 pub use bytes::Bytes;

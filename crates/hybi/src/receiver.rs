@@ -89,6 +89,7 @@ impl<S: Io> Receiver<S> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Event>>> {
         let paused = link.is_ahead();
+        let queued = link.connection.buffered();
         let event = match link.next() {
             Some(event) => Poll::Ready(event.map(Some).map_err(Error::Protocol)),
             None if link.connection.state() == State::Closed => {
@@ -99,7 +100,9 @@ impl<S: Io> Receiver<S> {
                 Poll::Pending
             }
         };
-        if !link.driving && (paused || link.connection.buffered() > 0) {
+        // Whoever queued the rest has woken it: to do so again at each poll would make a task spin
+        // that holds the driver, too.
+        if !link.driving && (paused || link.connection.buffered() > queued) {
             self.handle.wakers().wake_driver();
         }
         event

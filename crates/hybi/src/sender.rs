@@ -230,10 +230,8 @@ impl<S: Io> Sender<S> {
                     if link.connection.buffered() == 0 {
                         return Poll::Ready(Ok(()));
                     }
+                    // Whoever queued it has woken the driver.
                     self.handle.wakers().wait(Interest::Flush, cx.waker());
-                    if !link.driving {
-                        self.handle.wakers().wake_driver();
-                    }
                     return Poll::Pending;
                 }
                 let is_new = self.handle.wakers().wait(Interest::Flush, cx.waker());

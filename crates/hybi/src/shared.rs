@@ -1,8 +1,8 @@
 //! What the handles of one connection share: its link behind the one lock, those who wait for it,
 //! and the count of the handles.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use hybi_proto::close::Close;
 use hybi_proto::code::CloseCode;
@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::io::Io;
 use crate::link::Link;
 use crate::options::Options;
+use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError};
 use crate::trace::Span;
 use crate::wakers::Wakers;
 

@@ -4,10 +4,12 @@
 //! task that has lost interest. On a driven connection only the driver touches the socket, and
 //! passes on what concerns the others.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Wake, Waker};
 
 use tokio::sync::Semaphore;
+
+use crate::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Those who wait for one connection.
 #[derive(Debug)]

@@ -1,10 +1,12 @@
 //! Driven sockets: what is written when, and how each end of a handler closes the connection.
 
+use std::future::{poll_fn, ready};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hybi::test::{Frame, Peer, Script};
-use hybi::{CloseCode, Error, Event, Message, State, drive};
+use hybi::{CloseCode, Error, Event, Message, Options, Role, State, drive};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::support::{echo, ends, masked, numbers, own_waker, server, settle, unmasked};
@@ -444,6 +446,35 @@ async fn a_receiver_beside_the_driver_in_the_same_task_is_woken() {
             beside.unwrap();
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_waits_beside_the_driver_rests_while_the_peer_does_not_read() {
+    let (mut peer, ws) = Peer::of(Role::Server, &Options::new(), 64);
+    let task = tokio::spawn(async move {
+        let mut halves = None;
+        let driver = drive(ws, |ws| {
+            halves = Some(ws.split());
+            ready(Ok(()))
+        });
+        let (sender, mut receiver) = halves.unwrap();
+        sender.feed("x".repeat(100)).unwrap();
+        let mut all = pin!(async { tokio::join!(driver, receiver.recv(), sender.flush()) });
+        let mut polls = 0;
+        poll_fn(|cx| {
+            polls += 1;
+            assert!(polls < 100, "spins");
+            all.as_mut().poll(cx)
+        })
+        .await
+    });
+    settle().await;
+    assert!(!task.is_finished());
+    assert_eq!(
+        ends(peer.recv()).await.unwrap(),
+        Some(Frame::text("x".repeat(100)))
+    );
+    task.abort();
 }
 
 #[tokio::test(start_paused = true)]
