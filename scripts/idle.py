@@ -1,12 +1,13 @@
 """Opens idle WebSocket connections and prints what each adds to the RSS of the server.
 
-    idle.py PORT PID handshake|echo
+    idle.py PORT PID handshake|echo|heartbeat
 
 Plain blocking sockets and frames written by hand, so that nothing here depends on the library
 that is measured. Linux only: the RSS is read from /proc. Run by idle.sh.
 """
 
 import os
+import select
 import socket
 import sys
 import time
@@ -28,6 +29,8 @@ PAYLOAD = bytes(range(256)) * 4
 # Binary, final, masked with four zero bytes: the payload stands as it is.
 MESSAGE = b"\x82\xfe" + len(PAYLOAD).to_bytes(2, "big") + bytes(4) + PAYLOAD
 ECHO = b"\x82\x7e" + len(PAYLOAD).to_bytes(2, "big") + PAYLOAD
+PING = b"\x89\x00"
+PONG = b"\x8a\x80" + bytes(4)
 
 
 def connect(port, request, with_echo):
@@ -59,11 +62,11 @@ def rss(pid):
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def settled_rss(pid):
+def settled_rss(pid, wait):
     """The RSS once it has stood still for half a second, or after ten seconds."""
     last = rss(pid)
     for _ in range(20):
-        time.sleep(0.5)
+        wait(0.5)
         now = rss(pid)
         if now == last:
             break
@@ -71,15 +74,40 @@ def settled_rss(pid):
     return last
 
 
-def main():
-    port, pid, after = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-    request = REQUEST.format(port=port).encode("ascii")
-    connections = []
-    measured = []
-    for count in (FEW, MANY):
-        while len(connections) < count:
-            connections.append(connect(port, request, after == "echo"))
-        measured.append(settled_rss(pid))
+class Pongs:
+    """Answers the pings of the heartbeat on all connections."""
+
+    def __init__(self):
+        self.epoll = select.epoll()
+        self.connections = {}
+        self.unanswered = set()
+
+    def add(self, connection):
+        self.connections[connection.fileno()] = connection
+        self.unanswered.add(connection.fileno())
+        self.epoll.register(connection, select.EPOLLIN)
+
+    def answer(self, seconds):
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            for number, _ in self.epoll.poll(left):
+                received = self.connections[number].recv(4096)
+                pings = len(received) // len(PING)
+                if not received or received != PING * pings:
+                    sys.exit(f"{received!r} came instead of a ping")
+                self.connections[number].sendall(PONG * pings)
+                self.unanswered.discard(number)
+
+    def answer_all(self):
+        """Waits until every connection had a ping."""
+        for _ in range(60):
+            if not self.unanswered:
+                return
+            self.answer(0.5)
+        sys.exit(f"{len(self.unanswered)} connections had no ping in 30 s")
+
+
+def stayed_idle(connections):
     for connection in connections:
         connection.setblocking(False)
         try:
@@ -87,6 +115,24 @@ def main():
             sys.exit("a connection that should be idle was written to or ended")
         except BlockingIOError:
             pass
+
+
+def main():
+    port, pid, after = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    request = REQUEST.format(port=port).encode("ascii")
+    connections = []
+    pongs = Pongs() if after == "heartbeat" else None
+    measured = []
+    for count in (FEW, MANY):
+        while len(connections) < count:
+            connections.append(connect(port, request, after == "echo"))
+            if pongs:
+                pongs.add(connections[-1])
+        if pongs:
+            pongs.answer_all()
+        measured.append(settled_rss(pid, pongs.answer if pongs else time.sleep))
+    if not pongs:
+        stayed_idle(connections)
     slope = (measured[1] - measured[0]) / (MANY - FEW)
     few, many = (size // 1024 for size in measured)
     print(

@@ -42,11 +42,13 @@ for port in random.sample(range(10000, 32000), 100):
 PY
 }
 
-# Starts the server with its output in the file $1; sets server_pid and server_port.
+# Starts the server with its output in the file $1 and the options that follow; sets server_pid
+# and server_port.
 start_server() {
     local log=$1
+    shift
     server_port=$(free_port)
-    "$HYBI_BIN" serve --port "$server_port" >"$log" 2>&1 </dev/null &
+    "$HYBI_BIN" serve --port "$server_port" "$@" >"$log" 2>&1 </dev/null &
     server_pid=$!
     started+=("$server_pid")
     for _ in {1..100}; do

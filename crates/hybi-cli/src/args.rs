@@ -47,6 +47,22 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "SECS", value_parser = seconds)]
     pub(crate) close_timeout: Option<Duration>,
 
+    /// Time without a byte in the middle of a message, 0 for no limit [default: 60]
+    #[arg(long, value_name = "SECS", value_parser = seconds)]
+    pub(crate) message_timeout: Option<Duration>,
+
+    /// Time in which a client takes no byte of what waits for it, 0 for no limit [default: 60]
+    #[arg(long, value_name = "SECS", value_parser = seconds)]
+    pub(crate) write_timeout: Option<Duration>,
+
+    /// Silence after which a client is sent a ping, 0 for no heartbeat [default: 0]
+    #[arg(long, value_name = "SECS", value_parser = seconds)]
+    pub(crate) heartbeat: Option<Duration>,
+
+    /// Time a client has to answer the ping of the heartbeat [default: 10]
+    #[arg(long, value_name = "SECS", value_parser = some_seconds, requires = "heartbeat")]
+    pub(crate) heartbeat_timeout: Option<Duration>,
+
     /// Worker threads [default: one for each core]
     #[arg(long, value_name = "N", value_parser = threads)]
     pub(crate) threads: Option<usize>,
@@ -60,6 +76,10 @@ impl Default for Serve {
             max_message: None,
             handshake_timeout: None,
             close_timeout: None,
+            message_timeout: None,
+            write_timeout: None,
+            heartbeat: None,
+            heartbeat_timeout: None,
             threads: None,
         }
     }
@@ -124,6 +144,15 @@ fn seconds(text: &str) -> Result<Duration, String> {
         _ => Err(format!(
             "a time is a number of seconds from 0 to {MAX_SECONDS}"
         )),
+    }
+}
+
+fn some_seconds(text: &str) -> Result<Duration, String> {
+    match seconds(text) {
+        Ok(Duration::ZERO) | Err(_) => Err(format!(
+            "a time is a number of seconds from 1 to {MAX_SECONDS}"
+        )),
+        time => time,
     }
 }
 
@@ -203,6 +232,11 @@ mod tests {
             &["serve", "--threads", "0"],
             &["serve", "--close-timeout", "-1"],
             &["serve", "--handshake-timeout", "soon"],
+            &["serve", "--message-timeout", "1.5"],
+            &["serve", "--write-timeout", "86401"],
+            &["serve", "--heartbeat", "often"],
+            &["serve", "--heartbeat", "1", "--heartbeat-timeout", "0"],
+            &["serve", "--heartbeat-timeout", "1"],
             &["serve", "--max-message", "16M"],
             &["connect"],
             &["connect", "ws://h/", "--header", "no colon"],

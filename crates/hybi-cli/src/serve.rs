@@ -3,9 +3,10 @@
 use std::error::Error as _;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use hybi::{Error, Options, Origins, Server, WebSocket};
+use hybi::{Error, Heartbeat, Options, Origins, Server, WebSocket};
 
 use crate::args::Serve;
 use crate::escape::escape;
@@ -70,12 +71,30 @@ fn options(args: &Serve) -> Options {
         options = options.max_message(Some(bytes).filter(|&bytes| bytes > 0));
     }
     if let Some(time) = args.handshake_timeout {
-        options = options.handshake_timeout(Some(time).filter(|time| !time.is_zero()));
+        options = options.handshake_timeout(limit(time));
     }
     if let Some(time) = args.close_timeout {
-        options = options.close_timeout(Some(time).filter(|time| !time.is_zero()));
+        options = options.close_timeout(limit(time));
+    }
+    if let Some(time) = args.message_timeout {
+        options = options.message_timeout(limit(time));
+    }
+    if let Some(time) = args.write_timeout {
+        options = options.write_timeout(limit(time));
+    }
+    if let Some(silence) = args.heartbeat.and_then(limit) {
+        let heartbeat = Heartbeat::every(silence);
+        options = options.heartbeat(match args.heartbeat_timeout {
+            Some(time) => heartbeat.timeout(time),
+            None => heartbeat,
+        });
     }
     options
+}
+
+/// On the command line no time is no limit.
+fn limit(time: Duration) -> Option<Duration> {
+    Some(time).filter(|time| !time.is_zero())
 }
 
 /// Answers a request that is no WebSocket handshake.
@@ -190,7 +209,54 @@ const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::args::{Args, Command};
+
+    /// What the options of the command line make of the library's.
+    fn chosen(line: &[&str]) -> String {
+        let line = [&["hybi", "serve"], line].concat();
+        match Args::try_parse_from(line)
+            .expect("the line is valid")
+            .command
+        {
+            Some(Command::Serve(serve)) => format!("{:?}", options(&serve)),
+            other => panic!("not serve but {other:?}"),
+        }
+    }
+
+    fn shown(options: &Options) -> String {
+        format!("{options:?}")
+    }
+
+    #[test]
+    fn each_time_sets_its_own_limit_and_zero_lifts_it() {
+        let (new, second) = (Options::new, Duration::from_secs(1));
+        let once = Heartbeat::every(second);
+        for (line, library) in [
+            (&[][..], new()),
+            (
+                &["--handshake-timeout", "1"],
+                new().handshake_timeout(second),
+            ),
+            (&["--handshake-timeout", "0"], new().handshake_timeout(None)),
+            (&["--close-timeout", "1"], new().close_timeout(second)),
+            (&["--close-timeout", "0"], new().close_timeout(None)),
+            (&["--message-timeout", "1"], new().message_timeout(second)),
+            (&["--message-timeout", "0"], new().message_timeout(None)),
+            (&["--write-timeout", "1"], new().write_timeout(second)),
+            (&["--write-timeout", "0"], new().write_timeout(None)),
+            (&["--heartbeat", "1"], new().heartbeat(once)),
+            (&["--heartbeat", "0"], new()),
+            (
+                &["--heartbeat", "1", "--heartbeat-timeout", "1"],
+                new().heartbeat(once.timeout(second)),
+            ),
+        ] {
+            assert_eq!(chosen(line), shown(&library), "{line:?}");
+        }
+    }
 
     fn answer(method: Method, path: &'static str) -> Response<&'static str> {
         let mut request = Request::new(());
