@@ -175,7 +175,7 @@ fn the_last_handle(driven: bool) {
     let other = sender.clone();
     let late = task(async move {
         let handle = Handle::of(shared)?;
-        let sender = Sender { handle };
+        let sender = Sender::new(handle);
         sender.send("late").await.unwrap();
         Some(())
     });
