@@ -1,6 +1,6 @@
 //! The server on hybi.
 
-use hybi::{Clients, Message, Sender, Server, WebSocket};
+use hybi::{Server, WebSocket};
 use hybi_bench::{Result, Start};
 
 fn main() -> Result {
@@ -20,15 +20,10 @@ async fn broadcast(port: u16) -> Result {
         async move {
             let me = ws.id();
             while let Some(message) = ws.recv().await? {
-                to_others(&clients, me, &message)?;
+                clients.others(me).broadcast(message);
             }
             Ok(())
         }
     });
     Ok(serve.await?)
-}
-
-fn to_others(clients: &Clients, me: hybi::ConnectionId, message: &Message) -> hybi::Result<()> {
-    let send = |client: Sender| client.feed(message.clone());
-    clients.others(me).try_for_each(send)
 }

@@ -15,6 +15,7 @@ use crate::frame::{MAX_CONTROL, Opcode};
 use crate::limits::Limits;
 use crate::message::{Event, EventRef, Message, MessageRef};
 use crate::outbox::Outbox;
+use crate::prepared::Prepared;
 use crate::queue::{Admission, Dropped, Item, Overflow, Queue, Right};
 use crate::text::Text;
 
@@ -335,8 +336,12 @@ impl Connection {
         if self.close_sent {
             return Err(SendError::Closed);
         }
-        let full = self.is_full() || crowded;
         let mut item = item.into();
+        if !crowded && self.is_roomy() {
+            self.encode(item);
+            return Ok(Admission::Queued);
+        }
+        let full = self.is_full() || crowded;
         let right = match overflow {
             Overflow::Wait if full => return Err(SendError::Full),
             Overflow::DropNewest if full => return Ok(self.drop_newest()),
@@ -367,6 +372,32 @@ impl Connection {
         } else {
             Admission::Queued
         })
+    }
+
+    /// As [`offer`](Self::offer), for a message that others get, too.
+    ///
+    /// # Errors
+    ///
+    /// As [`offer`](Self::offer).
+    #[inline]
+    pub fn offer_prepared(
+        &mut self,
+        prepared: &Prepared,
+        overflow: &Overflow,
+        crowded: bool,
+    ) -> Result<Admission, SendError> {
+        if crowded || self.close_sent || !self.is_roomy() {
+            return self.offer(prepared, overflow, crowded);
+        }
+        self.sent += 1;
+        self.encoder.prepared(prepared, &mut self.outbox);
+        Ok(Admission::Queued)
+    }
+
+    /// Whether a message is framed at once, whatever the policy.
+    #[inline]
+    fn is_roomy(&self) -> bool {
+        self.outbox.len() < self.framed() && !self.has_queue()
     }
 
     fn drop_newest(&mut self) -> Admission {

@@ -148,14 +148,23 @@ impl Outbox {
     /// Drops all that waits.
     pub(crate) fn clear(&mut self) {
         self.copied.clear();
-        self.links.clear();
+        if !self.links.is_empty() {
+            self.links.clear();
+        }
         (self.sent, self.link_sent, self.len) = (0, 0, 0);
+    }
+
+    /// Whether it has a buffer to copy into.
+    #[must_use]
+    #[inline]
+    pub fn has_buffer(&self) -> bool {
+        self.copied.capacity() > 0
     }
 
     /// Lends a buffer to copy into; one that is not needed is given back.
     #[inline]
     pub fn lend(&mut self, mut buffer: Vec<u8>) -> Option<Vec<u8>> {
-        if self.copied.capacity() > 0 {
+        if self.has_buffer() {
             return Some(buffer);
         }
         buffer.clear();
@@ -167,8 +176,12 @@ impl Outbox {
     /// for links that have left goes, too.
     #[inline]
     pub fn reclaim(&mut self) -> Vec<u8> {
-        if self.links.is_empty() {
+        if self.links.is_empty() && self.links.capacity() > 0 {
             self.links = VecDeque::new();
+        }
+        if self.sent == self.copied.len() && self.links.is_empty() {
+            self.sent = 0;
+            return std::mem::take(&mut self.copied);
         }
         let rest = self.copied[self.sent..].to_vec();
         for link in &mut self.links {

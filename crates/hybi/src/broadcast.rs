@@ -68,9 +68,11 @@ impl Delivery {
     ) {
         let admission = if link.driven {
             link.lend_small();
-            shared.admit(link, message, overflow).map_err(drop)
+            let admission = shared.admit_prepared(link, message, overflow);
+            admission.map_err(drop)
         } else {
-            shared.offer(link, message, overflow).map_err(drop)
+            let admission = shared.offer(link, message.into(), overflow);
+            admission.map_err(drop)
         };
         match admission {
             Ok(Admission::Queued) => self.queued += 1,
@@ -129,11 +131,11 @@ impl Future for Flush {
             }
             let written = link.poll_flush();
             link.return_outbox();
-            if written.is_ready() {
-                shared.wakers.pass_on(false, true, Waker::noop());
-            } else {
+            if written.is_pending() {
                 // Somebody has to watch the time.
                 shared.wakers.wake_driver();
+            } else if std::mem::take(&mut link.awaited) {
+                shared.wakers.pass_on(false, true, Waker::noop());
             }
         }
         Poll::Ready(())

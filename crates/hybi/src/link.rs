@@ -62,6 +62,8 @@ pub(crate) struct Link<S> {
     pub(crate) driving: bool,
     /// Somebody is about to write what waits: see `broadcast`.
     pub(crate) flushing: bool,
+    /// Somebody may wait for room, or until all has left: to be told by who drains for the driver.
+    pub(crate) awaited: bool,
     /// The last handle is gone.
     pub(crate) abandoned: bool,
     end: End,
@@ -143,6 +145,7 @@ impl<S: Io> Link<S> {
             driven: false,
             driving: false,
             flushing: false,
+            awaited: false,
             abandoned: false,
             end: End::Live,
             fault: None,
@@ -242,8 +245,8 @@ impl<S: Io> Link<S> {
 
     /// Lends one of the thread's small buffers, for frames that are not written at once.
     pub(crate) fn lend_small(&mut self) {
-        if let Some(buffer) = self.connection.outbox().lend(buffer::small()) {
-            buffer::keep_write(buffer);
+        if !self.connection.outbox().has_buffer() {
+            self.connection.outbox().lend(buffer::small());
         }
     }
 

@@ -177,6 +177,7 @@ impl<S: Io> Sender<S> {
             if !link.connection.is_full() {
                 return Poll::Ready(Ok(()));
             }
+            link.awaited = true;
             self.handle.wakers().wait(Interest::Send, cx.waker());
             if link.driven {
                 return Poll::Pending;
@@ -231,6 +232,7 @@ impl<S: Io> Sender<S> {
                         return Poll::Ready(Ok(()));
                     }
                     // Whoever queued it has woken the driver.
+                    link.awaited = true;
                     self.handle.wakers().wait(Interest::Flush, cx.waker());
                     return Poll::Pending;
                 }

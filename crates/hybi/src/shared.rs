@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU64;
 use hybi_proto::close::Close;
 use hybi_proto::code::CloseCode;
 use hybi_proto::error::SendError;
+use hybi_proto::prepared::Prepared;
 use hybi_proto::queue::{Admission, Item, Overflow};
 use hybi_proto::text::Text;
 use tokio::sync::Semaphore;
@@ -75,7 +76,7 @@ impl<S: Io> Shared<S> {
     pub(crate) fn offer(
         &self,
         link: &mut Link<S>,
-        item: impl Into<Item>,
+        item: Item,
         overflow: &Overflow,
     ) -> Result<Admission> {
         self.queue(link, |link| self.admit(link, item, overflow))
@@ -85,10 +86,25 @@ impl<S: Io> Shared<S> {
     pub(crate) fn admit(
         &self,
         link: &mut Link<S>,
-        item: impl Into<Item>,
+        item: Item,
         overflow: &Overflow,
     ) -> std::result::Result<Admission, SendError> {
         let admission = link.connection.offer(item, overflow, self.is_crowded());
+        if admission == Ok(Admission::Closed) {
+            link.span.overflowed();
+        }
+        admission
+    }
+
+    /// As [`admit`](Self::admit), for a message that others get, too.
+    pub(crate) fn admit_prepared(
+        &self,
+        link: &mut Link<S>,
+        prepared: &Prepared,
+        overflow: &Overflow,
+    ) -> std::result::Result<Admission, SendError> {
+        let crowded = self.is_crowded();
+        let admission = link.connection.offer_prepared(prepared, overflow, crowded);
         if admission == Ok(Admission::Closed) {
             link.span.overflowed();
         }
