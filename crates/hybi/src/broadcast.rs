@@ -37,10 +37,10 @@ pub struct Delivery {
 /// are closing are passed over.
 pub(crate) fn deliver<O: Borrow<Overflow>>(
     message: &Prepared,
-    to: impl IntoIterator<Item = (Arc<Shared<Stream>>, O)>,
+    to: impl ExactSizeIterator<Item = (Arc<Shared<Stream>>, O)>,
 ) -> Delivery {
     let mut delivery = Delivery::default();
-    let mut idle = Vec::new();
+    let mut idle = Vec::with_capacity(to.len());
     for (shared, overflow) in to {
         let mut link = shared.lock();
         if link.connection.state() != State::Open || link.may_send().is_err() {

@@ -104,12 +104,11 @@ impl Clients {
 
     fn all(&self) -> Vec<Arc<Shared<Stream>>> {
         let open = self.open();
-        let shared = open
-            .iter()
-            .filter(|(id, _)| Some(**id) != self.except)
-            .filter_map(|(_, shared)| shared.upgrade());
+        let mut all = Vec::with_capacity(open.len());
+        let listed = open.iter().filter(|(id, _)| Some(**id) != self.except);
+        all.extend(listed.filter_map(|(_, shared)| shared.upgrade()));
         // What is dropped while the lock is held could want it.
-        shared.collect()
+        all
     }
 
     /// A sender for the connection with this id, if it is open.

@@ -97,10 +97,10 @@ enum Outcome {
     Panicked(Box<dyn Any + Send>),
 }
 
-/// A socket that always has more to read lets its neighbors have a turn after so many reads, of
-/// 256 KiB each or more: a busy thread of the runtime looks for news of the others only every 61
-/// turns.
-const READS: usize = 4;
+/// A socket that always has more to read lets its neighbors have a turn after so many bytes, and
+/// what the last read brings beyond that: a busy thread of the runtime looks for news of the others
+/// only every 61 turns.
+const TURN: u64 = 1 << 20;
 
 /// What is left to do after a turn.
 enum Turn {
@@ -119,11 +119,11 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Future for Drive<S, Fut> {
         let this = self.get_mut();
         let span = this.span.clone();
         let _entered = span.enter();
-        let mut reads = 0;
+        let mut begin = None;
         let mut handed = false;
         loop {
             this.poll_handler(cx);
-            match this.turn(cx, &mut reads, handed) {
+            match this.turn(cx, &mut begin, handed) {
                 Turn::Handler => handed = true,
                 Turn::Ended if this.handler.is_none() => break,
                 Turn::Wait | Turn::Ended => return Poll::Pending,
@@ -162,9 +162,9 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Drive<S, Fut> {
         self.handler = None;
     }
 
-    /// Writes, reads and ends the connection, as far as it goes without waiting. The handler was
-    /// `handed` what came in this poll.
-    fn turn(&mut self, cx: &mut Context<'_>, reads: &mut usize, handed: bool) -> Turn {
+    /// Writes, reads and ends the connection, as far as it goes without waiting. `begin` is what
+    /// had been read before this poll; the handler was `handed` what came in it.
+    fn turn(&mut self, cx: &mut Context<'_>, begin: &mut Option<u64>, handed: bool) -> Turn {
         let shared = self.shared.clone();
         let mut link = shared.lock();
         link.driving = false;
@@ -194,13 +194,14 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Drive<S, Fut> {
                     continue;
                 }
                 let asked = link.abandoned || shared.wakers.awaits_event();
-                let read = *reads < READS && !link.is_ahead() && link.poll_fill(asked).is_ready();
-                *reads += usize::from(read);
+                let begin = *begin.get_or_insert(link.received());
+                let over = link.received() - begin >= TURN;
+                let read = !over && !link.is_ahead() && link.poll_fill(asked).is_ready();
                 if shared.wakers.pass_on(read, room, cx.waker()) {
                     break Turn::Handler;
                 }
                 room = false;
-                if *reads == READS {
+                if over {
                     if link.poll_deadlines().is_ready() {
                         continue;
                     }

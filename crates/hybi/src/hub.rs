@@ -142,7 +142,7 @@ impl<K: Hash + Eq> Hub<K> {
                 })
                 .collect(),
         };
-        deliver(message, members)
+        deliver(message, members.into_iter())
     }
 
     /// The number of members of a room.

@@ -103,6 +103,9 @@ enum End {
 const AHEAD: usize = 64 << 10;
 const HOLD: usize = 64;
 
+/// The most in one read, in bytes.
+const READ: usize = 1 << 20;
+
 /// So many events cost one unit of the runtime's cooperative budget, of which a task has 128.
 const EVENTS: u8 = 64;
 
@@ -348,10 +351,12 @@ impl<S: Io> Link<S> {
             self.lent = true;
         }
         let mut inbox = self.connection.inbox();
-        if !asked {
-            let room = AHEAD.saturating_sub(self.unasked);
-            inbox.set_limit(inbox.remaining_mut().min(room));
-        }
+        let most = if asked {
+            READ
+        } else {
+            AHEAD.saturating_sub(self.unasked)
+        };
+        inbox.set_limit(inbox.remaining_mut().min(most));
         let Poll::Ready(read) = pin!(io.read_buf(&mut inbox)).poll(&mut cx) else {
             self.starved = true;
             return Poll::Pending;
@@ -561,6 +566,11 @@ impl<S: Io> Link<S> {
         }
         // Whoever sees to the transport writes it.
         self.waker.wake_by_ref();
+    }
+
+    /// The bytes that were read so far.
+    pub(crate) fn received(&self) -> u64 {
+        self.received
     }
 
     /// What this connection has done so far.
