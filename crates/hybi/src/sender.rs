@@ -30,7 +30,8 @@ use crate::wakers::Interest;
 /// not seen. All methods are cancel safe: a dropped call loses nothing that was queued.
 pub struct Sender<S: Io = Stream> {
     handle: Handle<S>,
-    overflow: Overflow,
+    /// Few have one other than `Wait`, and each handler's future holds a sender.
+    overflow: Option<Box<Overflow>>,
 }
 
 /// The right to queue one message, given by [`Sender::reserve`]; dropped, it goes to the next who
@@ -60,7 +61,7 @@ impl<S: Io> Sender<S> {
     pub(crate) fn new(handle: Handle<S>) -> Self {
         Self {
             handle,
-            overflow: Overflow::Wait,
+            overflow: None,
         }
     }
 
@@ -69,7 +70,7 @@ impl<S: Io> Sender<S> {
     }
 
     pub(crate) fn policy(&self) -> &Overflow {
-        &self.overflow
+        self.overflow.as_deref().unwrap_or(&Overflow::Wait)
     }
 
     /// What becomes of the messages of this handle and its clones when the backlog is full
@@ -86,7 +87,7 @@ impl<S: Io> Sender<S> {
     /// ```
     #[must_use]
     pub fn overflow(mut self, overflow: Overflow) -> Self {
-        self.overflow = overflow;
+        self.overflow = (overflow != Overflow::Wait).then(|| Box::new(overflow));
         self
     }
 
@@ -136,10 +137,10 @@ impl<S: Io> Sender<S> {
     fn send_now(&self, item: Item) -> Result<Option<Item>> {
         let shared = self.handle.shared();
         let mut link = shared.lock();
-        if self.overflow == Overflow::Wait && (shared.is_crowded() || link.connection.is_full()) {
+        if self.overflow.is_none() && (shared.is_crowded() || link.connection.is_full()) {
             return Ok(Some(item));
         }
-        match shared.offer(&mut link, item, &self.overflow)? {
+        match shared.offer(&mut link, item, self.policy())? {
             Admission::Closed => Err(Error::Closed),
             _ => Ok(None),
         }
@@ -201,10 +202,8 @@ impl<S: Io> Sender<S> {
         let shared = self.handle.shared();
         let mut link = shared.lock();
         link.may_send()?;
-        let crowded = shared.is_crowded();
-        let admission = link
-            .connection
-            .offer(message.into(), &self.overflow, crowded)?;
+        let item = Item::Message(message.into());
+        let admission = shared.admit(&mut link, item, self.policy())?;
         if admission == Admission::Closed {
             return Err(Error::Closed);
         }
