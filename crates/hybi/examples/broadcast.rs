@@ -2,7 +2,9 @@
 //!
 //!     cargo run -p hybi --example broadcast [ADDRESS]
 //!
-//! Then, in two more terminals: `cargo run -- connect ws://127.0.0.1:9001/`
+//! Then, in two more terminals:
+//!
+//!     cargo run -- connect ws://127.0.0.1:9001/
 #![allow(clippy::print_stdout)] // it says where it listens
 
 use hybi::{Clients, Server, WebSocket};

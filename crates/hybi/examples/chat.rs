@@ -2,8 +2,10 @@
 //!
 //!     cargo run -p hybi --example chat [ADDRESS]
 //!
-//! Then, in two more terminals: `cargo run -- connect 'ws://127.0.0.1:9001/rust?ann'`, and
-//! `cargo run -- connect 'ws://127.0.0.1:9001/rust?bob'`
+//! Then, in two more terminals:
+//!
+//!     cargo run -- connect 'ws://127.0.0.1:9001/rust?ann'
+//!     cargo run -- connect 'ws://127.0.0.1:9001/rust?bob'
 #![allow(clippy::print_stdout)] // it says where it listens
 
 use hybi::{Hub, Membership, Request, Server, WebSocket};

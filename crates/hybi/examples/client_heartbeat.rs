@@ -1,9 +1,11 @@
 //! A client that listens, and notices when its server is gone without a word: the server pings
-//! (see `server_heartbeat`), so that a longer silence than between two pings means the end.
+//! who is silent every 30 seconds, so that 35 of silence, or so many, mean that it is dead.
 //!
 //!     cargo run -p hybi --example client_heartbeat [URL [SECONDS]]
 //!
-//! Stop its server with Ctrl+Z: `cargo run -p hybi --example server_heartbeat`
+//! First, in another terminal, a server to stop with Ctrl+Z:
+//!
+//!     cargo run -p hybi --example server_heartbeat
 #![allow(clippy::print_stdout)] // it tells what it hears
 
 use std::time::Duration;

@@ -2,7 +2,9 @@
 //!
 //!     cargo run -p hybi --example round_trip [URL]
 //!
-//! Any WebSocket server will do; one to try it with: `cargo run`
+//! First, in another terminal, a server, of which any will do:
+//!
+//!     cargo run
 #![allow(clippy::print_stdout)] // it tells the time
 
 use hybi::WebSocket;
