@@ -16,6 +16,9 @@ use crate::shared::{ConnectionId, Handle, Shared};
 /// The open connections of a server, from [`Server::clients`](crate::Server::clients). Cheap to
 /// clone; it does not hold a connection open.
 ///
+/// A connection is among them from when its handshake was answered: a client that has just
+/// connected may miss what is broadcast at that moment.
+///
 /// ```no_run
 /// # fn run(server: &hybi::Server, ws: &hybi::WebSocket) {
 /// let clients = server.clients();

@@ -200,8 +200,10 @@ impl Options {
 
     /// The time without a byte from the peer (default none); after it the connection is ended, and
     /// `recv` gives [`Timeout::Idle`](crate::Timeout::Idle). It is how a client watches over a
-    /// server that pings: any frame counts, and nothing is sent. It is kept to a tenth of itself,
-    /// or a second, and pauses as the [`heartbeat`](Self::heartbeat) does.
+    /// server that pings: any frame counts, and nothing is sent. A server may ping only who is
+    /// silent; a client that sends without being answered wants a [`heartbeat`](Self::heartbeat)
+    /// of its own instead. The time is kept to a tenth of itself, or a second, and pauses as the
+    /// heartbeat does.
     #[must_use]
     pub fn idle_timeout(self, time: impl Into<Option<Duration>>) -> Self {
         self.with(|values| values.idle_timeout = time.into())

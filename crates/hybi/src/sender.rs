@@ -251,7 +251,8 @@ impl<S: Io> Sender<S> {
     }
 
     /// Sends a ping of at most 125 bytes (RFC 6455 §5.5.2), and gives a future of the round-trip
-    /// time, which need not be awaited. The pong is shown by `recv_event`, too.
+    /// time, which need not be awaited. It waits for ever unless somebody receives meanwhile, or the
+    /// connection is driven. The pong is shown by `recv_event`, too.
     ///
     /// A pong answers the first ping with its payload that waits, and those before that: to tell
     /// pings apart that are on their way at once, give each a payload of its own. At most 64 wait;

@@ -179,7 +179,8 @@ impl<S: Io> WebSocket<S> {
     }
 
     /// Sends a ping of at most 125 bytes (RFC 6455 §5.5.2), and gives a future of the round-trip
-    /// time: see [`Sender::ping`].
+    /// time: see [`Sender::ping`]. On a socket that is not driven somebody has to receive while it
+    /// is awaited, as here:
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {

@@ -1,0 +1,287 @@
+//! Each example, run as the program it is: does it do what it promises?
+//!
+//! `cargo test` builds the examples; where only this binary is tested, `cargo build -p hybi
+//! --examples` must be run first. The clock is the real one, for the examples are processes; all
+//! that waits here gives up after [`GUARD`].
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on fails
+
+use std::fs;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use hybi::{CloseCode, Event, Message, Request, Server, WebSocket};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::TcpStream;
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::sync::mpsc;
+
+/// More than ten times what the longest wait takes: only what hangs is stopped by it.
+const GUARD: Duration = Duration::from_secs(60);
+
+/// The silence that the heartbeats are told to bear, in seconds: long for a machine that is busy.
+const SILENCE: &str = "2";
+
+/// An example that runs; killed when dropped.
+struct Program {
+    child: Child,
+    stdout: Lines<BufReader<ChildStdout>>,
+}
+
+impl Program {
+    fn start(name: &str, args: &[&str]) -> Self {
+        let tests = std::env::current_exe().unwrap();
+        let target = tests.parent().and_then(Path::parent).unwrap();
+        let path = target.join("examples").join(name);
+        let mut child = Command::new(path.with_extension(std::env::consts::EXE_EXTENSION))
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap_or_else(|error| {
+                panic!("{name}: {error}; build it with `cargo build -p hybi --examples`")
+            });
+        let stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, stdout }
+    }
+
+    /// Starts a server on a free port, and gives its address with it.
+    async fn serve(name: &str, args: &[&str]) -> (Self, String) {
+        let mut server = Self::start(name, &[&["127.0.0.1:0"], args].concat());
+        let line = server.line().await.unwrap();
+        let addr = line.strip_prefix("listening on ").unwrap();
+        (server, addr.into())
+    }
+
+    /// The next line on its standard output; `None` at the end.
+    async fn line(&mut self) -> Option<String> {
+        ends(self.stdout.next_line()).await.unwrap()
+    }
+
+    /// How it ends, and what it says on its standard error.
+    async fn end(self) -> (ExitStatus, String) {
+        let output = ends(self.child.wait_with_output()).await.unwrap();
+        (output.status, String::from_utf8(output.stderr).unwrap())
+    }
+}
+
+async fn ends<T>(future: impl IntoFuture<Output = T>) -> T {
+    tokio::time::timeout(GUARD, future).await.expect("hangs")
+}
+
+/// Connects, and waits until the server counts the connection among its clients.
+async fn enter(url: String) -> WebSocket {
+    let mut ws = ends(hybi::connect(url)).await.unwrap();
+    ws.ping("").unwrap();
+    loop {
+        match ends(ws.recv_event()).await.unwrap() {
+            Some(Event::Pong(_)) => return ws,
+            other => assert!(other.is_some(), "closed before the pong"),
+        }
+    }
+}
+
+async fn says(ws: &mut WebSocket, text: &str) {
+    ends(ws.send(text)).await.unwrap();
+}
+
+async fn hears(ws: &mut WebSocket, text: &str) {
+    assert_eq!(ends(ws.recv()).await.unwrap(), Some(Message::from(text)));
+}
+
+/// Serves with this handler from now on, and gives the URL.
+async fn serve<F, Fut>(handler: F) -> String
+where
+    F: Fn(WebSocket, Request<()>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = hybi::Result<()>> + Send + 'static,
+{
+    let server = Server::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/", server.local_addr().unwrap());
+    tokio::spawn(server.serve(handler));
+    url
+}
+
+#[tokio::test]
+async fn a_broadcast_reaches_everyone_and_its_sender() {
+    let (_server, addr) = Program::serve("broadcast", &[]).await;
+    let mut first = enter(format!("ws://{addr}/")).await;
+    let mut second = enter(format!("ws://{addr}/")).await;
+    let mut third = enter(format!("ws://{addr}/")).await;
+    says(&mut first, "one").await;
+    for ws in [&mut first, &mut second, &mut third] {
+        hears(ws, "one").await;
+    }
+    says(&mut third, "two").await;
+    for ws in [&mut first, &mut second, &mut third] {
+        hears(ws, "two").await;
+    }
+}
+
+#[tokio::test]
+async fn a_broadcast_to_others_reaches_everyone_but_its_sender() {
+    let (_server, addr) = Program::serve("broadcast_others", &[]).await;
+    let mut first = enter(format!("ws://{addr}/")).await;
+    let mut second = enter(format!("ws://{addr}/")).await;
+    let mut third = enter(format!("ws://{addr}/")).await;
+    says(&mut first, "one").await;
+    hears(&mut second, "one").await;
+    hears(&mut third, "one").await;
+    // If the first had got its own message, that would be there before this one.
+    says(&mut second, "two").await;
+    hears(&mut first, "two").await;
+    hears(&mut third, "two").await;
+}
+
+#[tokio::test]
+async fn who_chats_is_heard_in_the_same_room_only() {
+    let (_server, addr) = Program::serve("chat", &[]).await;
+    let visit = async |room: &str, name: &str| {
+        let url = format!("ws://{addr}/{room}?{name}");
+        let mut ws = ends(hybi::connect(url)).await.unwrap();
+        hears(&mut ws, &format!("{name} is here")).await;
+        ws
+    };
+    let mut ann = visit("rust", "ann").await;
+    let mut bob = visit("rust", "bob").await;
+    hears(&mut ann, "bob is here").await;
+    let mut cid = visit("go", "cid").await;
+    let mut dan = visit("go", "dan").await;
+    hears(&mut cid, "dan is here").await;
+    says(&mut cid, "not for Rust").await;
+    hears(&mut dan, "cid: not for Rust").await;
+    // What should not have come would be there before what comes next.
+    says(&mut ann, "hello").await;
+    hears(&mut bob, "ann: hello").await;
+    ends(bob.close(CloseCode::NORMAL, "")).await.unwrap();
+    hears(&mut ann, "bob is gone").await;
+}
+
+#[tokio::test]
+async fn a_round_trip_is_told_and_the_connection_closed() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let url = serve(move |mut ws, _request| {
+        let tell = tell.clone();
+        async move {
+            let mut pings = 0;
+            while let Some(event) = ws.recv_event().await? {
+                pings += usize::from(matches!(event, Event::Ping(_)));
+            }
+            tell.send((pings, ws.close_info())).unwrap();
+            Ok(())
+        }
+    });
+    let url = url.await;
+    let mut client = Program::start("round_trip", &[&url]);
+    let line = client.line().await.unwrap();
+    let time = line.strip_prefix("round-trip time: ").unwrap();
+    let number = time
+        .strip_suffix('s')
+        .unwrap()
+        .trim_end_matches(['m', 'µ', 'n']);
+    assert!(number.parse::<f64>().is_ok(), "{line:?}");
+    let (status, stderr) = client.end().await;
+    assert!(status.success(), "{stderr}");
+    let (pings, end) = ends(told.recv()).await.unwrap();
+    let end = end.unwrap();
+    assert_eq!((pings, end.code, end.clean), (1, CloseCode::NORMAL, true));
+}
+
+#[tokio::test]
+async fn the_heartbeat_of_a_server_drops_who_is_silent_and_keeps_who_answers() {
+    let (mut server, addr) = Program::serve("server_heartbeat", &[SILENCE]).await;
+    let mut answers = enter(format!("ws://{addr}/")).await;
+    let silent = ends(hears_until_dropped(&addr));
+    tokio::pin!(silent);
+    let mut pings = 0;
+    let heard = loop {
+        tokio::select! {
+            heard = &mut silent => break heard,
+            event = answers.recv_event() => match event.unwrap() {
+                Some(Event::Ping(_)) => pings += 1,
+                other => panic!("{other:?} instead of a ping"),
+            }
+        }
+    };
+    assert!(heard.starts_with(b"HTTP/1.1 101 "));
+    assert!(
+        heard.ends_with(b"\r\n\r\n\x89\x00"),
+        "one ping, and the end: {heard:?}"
+    );
+    let line = server.line().await.unwrap();
+    assert_eq!(line, "lost a client: the peer did not answer the heartbeat");
+    assert!(pings > 0);
+    says(&mut answers, "still here").await;
+    hears(&mut answers, "still here").await;
+}
+
+/// All that a server says to a client that is silent once it is connected.
+async fn hears_until_dropped(addr: &str) -> Vec<u8> {
+    let request = format!(
+        "GET / HTTP/1.1\r\nHost: {addr}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    let mut tcp = TcpStream::connect(addr).await.unwrap();
+    tcp.write_all(request.as_bytes()).await.unwrap();
+    let mut heard = Vec::new();
+    // Whether it ends with a FIN or a reset is all the same.
+    let _ = tcp.read_to_end(&mut heard).await;
+    heard
+}
+
+#[tokio::test]
+async fn the_heartbeat_of_a_client_bears_no_silence_but_counts_pings() {
+    let url = serve(|mut ws, _request| async move {
+        // Together that is longer than the silence.
+        let mut pings = tokio::time::interval(Duration::from_millis(200));
+        for _ in 0..15 {
+            pings.tick().await;
+            ws.ping("")?.await?;
+        }
+        ws.send("the last word").await?;
+        while ws.recv().await?.is_some() {}
+        Ok(())
+    });
+    let mut client = Program::start("client_heartbeat", &[&url.await, SILENCE]);
+    let line = client.line().await.unwrap_or_default();
+    assert!(line.contains("the last word"), "{line:?}");
+    assert_eq!(client.line().await, None);
+    let (status, stderr) = client.end().await;
+    assert_eq!(status.code(), Some(1));
+    assert_eq!(stderr, "Error: Timeout(Idle)\n");
+}
+
+#[test]
+fn an_example_is_short_and_run_by_a_test() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let files = fs::read_dir(folder)
+        .unwrap()
+        .map(|file| file.unwrap().path());
+    let mut seen = 0;
+    for path in files {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        // It is run by `scripts/autobahn.sh`.
+        if name == "autobahn_client" {
+            continue;
+        }
+        seen += 1;
+        let run = [format!("serve(\"{name}\""), format!("start(\"{name}\"")];
+        let tests = include_str!("examples.rs");
+        assert!(
+            run.iter().any(|run| tests.contains(run)),
+            "{name} is not run"
+        );
+        let source = fs::read_to_string(&path).unwrap();
+        let main = source
+            .lines()
+            .skip_while(|line| !line.starts_with("async fn main"));
+        let lines = 1 + main.take_while(|line| *line != "}").count();
+        assert!(
+            (3..=25).contains(&lines),
+            "main of {name} has {lines} lines"
+        );
+    }
+    assert!(seen >= 6, "{seen} examples");
+}
