@@ -1,7 +1,11 @@
 //! One connection and its transport.
 //!
-//! Here is the waiting that the protocol does not know: filling the inbox, draining the outbox,
-//! the deadlines, and the lingering end. Who calls it is the handle's or the driver's affair.
+//! Here is the waiting that the protocol does not know: filling the inbox and draining the outbox;
+//! in `due` the deadlines, in `end` the lingering end. Who calls it is the handle's or the driver's
+//! affair.
+
+mod due;
+mod end;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,25 +16,24 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::BufMut;
-use hybi_proto::close::Close;
-use hybi_proto::code::CloseCode;
 use hybi_proto::connection::{Connection, Role, State};
 use hybi_proto::error::{ProtocolError, SendError};
 use hybi_proto::message::Event;
-use hybi_proto::text::Text;
 use tokio::io::AsyncReadExt;
 
 use crate::buffer;
-use crate::deadlines::{ALL, Deadlines, Owed, UNREAD};
+use crate::deadlines::{Deadlines, Owed};
 use crate::entropy;
-use crate::error::{Error, Timeout};
-use crate::io::{Io, LINGER};
+use crate::error::Error;
+use crate::io::Io;
 use crate::options::Options;
 use crate::pings::{Pings, RoundTrip};
-use crate::pulse::{Beat, Pulse};
+use crate::pulse::Pulse;
 use crate::stats::Stats;
 use crate::trace::Span;
 use crate::wakers::Wakers;
+
+use end::End;
 
 /// The connection and its transport.
 #[derive(Debug)]
@@ -84,19 +87,6 @@ pub(crate) struct Link<S> {
     pub(crate) span: Span,
     /// A read waits for the peer. Where nobody reads, the peer owes us nothing.
     starved: bool,
-}
-
-/// How far the end has come, once the closing handshake is done or has failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    /// Not begun.
-    Live,
-    /// Writing is shut down; what still comes is discarded until the peer has done the same, for
-    /// closing a socket with unread input would send a reset, which destroys the very frame that
-    /// says why.
-    Lingering { left: usize },
-    /// The transport is gone.
-    Ended,
 }
 
 /// What is read ahead of a busy receiver, in bytes; each event also costs what it takes to hold it.
@@ -379,195 +369,6 @@ impl<S: Io> Link<S> {
         Poll::Ready(false)
     }
 
-    /// Ends the connection without a closing handshake.
-    pub(crate) fn lose(&mut self, error: Error) {
-        if self.connection.state() != State::Closed {
-            self.span.failed(&error);
-            self.fault.get_or_insert(error);
-            self.connection.lost();
-        }
-        self.drop_transport();
-    }
-
-    fn drop_transport(&mut self) {
-        if self.io.take().is_some() {
-            self.span.ended(self.connection.close_info());
-        }
-        self.entry = None;
-        self.deadlines.clear();
-        self.pings = None;
-        self.end = End::Ended;
-        self.wakers.end();
-    }
-
-    /// How a receiver learns of the end: an error once if it was not clean, and then that it has
-    /// ended.
-    pub(crate) fn verdict(&mut self) -> Result<(), Error> {
-        match &mut self.fault {
-            Some(fault) => Err(std::mem::replace(fault, Error::Closed)),
-            None if self.connection.close_info().is_some_and(|info| info.clean) => Ok(()),
-            None => Err(Error::Closed),
-        }
-    }
-
-    /// An error of the transport forbids to send, although it is the receiver that learns why.
-    pub(crate) fn may_send(&self) -> Result<(), Error> {
-        match &self.fault {
-            Some(Error::Io(error)) => Err(Error::Io(error.kind().into())),
-            _ => Ok(()),
-        }
-    }
-
-    /// As [`may_send`](Self::may_send); nor has everything left if the end was not clean, or some
-    /// was given up.
-    pub(crate) fn may_flush(&self) -> Result<(), Error> {
-        self.may_send()?;
-        let left = !self.cut && self.connection.buffered() == 0;
-        match self.connection.close_info() {
-            Some(info) if self.has_ended() && !(info.clean && left) => Err(Error::Closed),
-            _ => Ok(()),
-        }
-    }
-
-    /// Remembers why the connection has failed, for the receiver.
-    pub(crate) fn fail(&mut self, error: ProtocolError) {
-        self.fault.get_or_insert(Error::Protocol(error));
-    }
-
-    pub(crate) fn has_fault(&self) -> bool {
-        self.fault.is_some()
-    }
-
-    pub(crate) fn has_ended(&self) -> bool {
-        self.end == End::Ended
-    }
-
-    /// Brings a connection that is closed or has failed to its end: the last frame leaves, then
-    /// the transport is shut down on both sides. The server shuts down first (RFC 6455 §7.1.1).
-    pub(crate) fn poll_end(&mut self) -> Poll<()> {
-        if self.end == End::Live {
-            ready!(self.poll_flush());
-            let clean = self.connection.close_info().is_some_and(|info| info.clean);
-            if self.client && clean {
-                ready!(self.poll_discard(LINGER));
-            }
-            let mut cx = Context::from_waker(&self.waker);
-            if let Some(io) = &mut self.io {
-                // Nothing can be done about a transport that cannot even be shut down.
-                let _ = ready!(Pin::new(io).poll_shutdown(&mut cx));
-            }
-            self.end = End::Lingering { left: LINGER };
-            self.deadlines.note(Owed::End, true);
-        }
-        if let End::Lingering { left } = self.end {
-            ready!(self.poll_discard(left));
-            self.drop_transport();
-        }
-        Poll::Ready(())
-    }
-
-    /// Reads and forgets until the peer has shut down, or has sent as much as this.
-    fn poll_discard(&mut self, mut left: usize) -> Poll<()> {
-        let Some(io) = &mut self.io else {
-            return Poll::Ready(());
-        };
-        let mut cx = Context::from_waker(&self.waker);
-        let mut buffer = buffer::read();
-        let end = loop {
-            buffer.clear();
-            match pin!(io.read_buf(&mut buffer)).poll(&mut cx) {
-                Poll::Ready(Ok(n)) if n > 0 && n < left => left -= n,
-                Poll::Ready(_) => break Poll::Ready(()),
-                Poll::Pending => break Poll::Pending,
-            }
-        };
-        buffer.clear();
-        buffer::keep_read(buffer);
-        if let End::Lingering { left: rest } = &mut self.end {
-            *rest = left;
-        }
-        end
-    }
-
-    /// Sees to the deadlines; ready if one has passed and has changed the connection.
-    ///
-    /// To be called when everything else has to wait: it takes the state as it is for what the
-    /// peer has left undone.
-    pub(crate) fn poll_deadlines(&mut self) -> Poll<()> {
-        let starved = std::mem::take(&mut self.starved);
-        let midway = starved && self.connection.is_midway();
-        self.deadlines.note(Owed::Message, midway);
-        let open = self.connection.state() == State::Open;
-        let ticks = open && !self.ticked && self.deadlines.options().tick().is_some();
-        self.deadlines.note(Owed::Tick, ticks);
-        self.poll_owed(&ALL)
-    }
-
-    /// As [`poll_deadlines`](Self::poll_deadlines), for who does not read: whether the peer owes a
-    /// part of a message is for the reader to say.
-    pub(crate) fn poll_write_deadlines(&mut self) -> Poll<()> {
-        self.poll_owed(&UNREAD)
-    }
-
-    /// Whether the peer owes something that no timer watches yet.
-    pub(crate) fn lacks_timer(&mut self) -> bool {
-        self.note_closing();
-        self.deadlines.lacks_timer()
-    }
-
-    fn note_closing(&mut self) {
-        let closing = self.connection.state() != State::Open && !self.has_ended();
-        self.deadlines.note(Owed::Close, closing);
-    }
-
-    fn poll_owed(&mut self, owed: &[Owed]) -> Poll<()> {
-        self.note_closing();
-        match ready!(self.deadlines.poll(owed, &self.waker)) {
-            // The peer had its time to read our last frame.
-            Owed::End => self.lose(Error::Closed),
-            Owed::Close => self.lose(Error::Timeout(Timeout::Close)),
-            Owed::Write => self.lose(Error::Timeout(Timeout::Write)),
-            Owed::Tick => {
-                self.deadlines.note(Owed::Tick, false);
-                self.tick();
-            }
-            Owed::Message => {
-                self.deadlines.note(Owed::Message, false);
-                self.span.violated(ProtocolError::MessageStalled);
-                self.connection.fail(ProtocolError::MessageStalled);
-                self.hold(Err(ProtocolError::MessageStalled));
-            }
-        }
-        Poll::Ready(())
-    }
-
-    /// One tick of the clock: pings a peer that is silent, ends the connection of one that stays
-    /// so, and closes one that is old.
-    pub(crate) fn tick(&mut self) {
-        if self.connection.state() != State::Open {
-            return;
-        }
-        let deaf = self.is_ahead();
-        match self.pulse.tick(self.deadlines.options(), deaf) {
-            None => return,
-            Some(Beat::Dead(why)) => return self.lose(Error::Timeout(why)),
-            Some(Beat::Ping) => {
-                if self.connection.ping(b"").is_err() {
-                    // What waits to leave has a deadline of its own.
-                    return;
-                }
-                self.pings.get_or_insert_default().beaten();
-            }
-            Some(Beat::Old) => {
-                let reason = Text::from_static("the connection has reached its maximum lifetime");
-                let close = Close::new(CloseCode::GOING_AWAY, reason).ok();
-                self.connection.close(close.as_ref());
-            }
-        }
-        // Whoever sees to the transport writes it.
-        self.waker.wake_by_ref();
-    }
-
     /// The bytes that were read so far.
     pub(crate) fn received(&self) -> u64 {
         self.received
@@ -584,12 +385,6 @@ impl<S: Io> Link<S> {
             round_trip: self.round_trip,
             dropped: self.connection.dropped(),
         }
-    }
-
-    /// Ends at once: what is queued gets one write, then the transport is dropped.
-    pub(crate) fn abort(&mut self) {
-        let _ = self.poll_drain();
-        self.lose(Error::Closed);
     }
 }
 

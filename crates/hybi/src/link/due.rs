@@ -1,0 +1,96 @@
+//! What the peer of a connection owes, and what is done when its time has passed.
+
+use std::task::{Poll, ready};
+
+use hybi_proto::close::Close;
+use hybi_proto::code::CloseCode;
+use hybi_proto::connection::State;
+use hybi_proto::error::ProtocolError;
+use hybi_proto::text::Text;
+
+use super::Link;
+use crate::deadlines::{ALL, Owed, UNREAD};
+use crate::error::{Error, Timeout};
+use crate::io::Io;
+use crate::pulse::Beat;
+
+impl<S: Io> Link<S> {
+    /// Sees to the deadlines; ready if one has passed and has changed the connection.
+    ///
+    /// To be called when everything else has to wait: it takes the state as it is for what the
+    /// peer has left undone.
+    pub(crate) fn poll_deadlines(&mut self) -> Poll<()> {
+        let starved = std::mem::take(&mut self.starved);
+        let midway = starved && self.connection.is_midway();
+        self.deadlines.note(Owed::Message, midway);
+        let open = self.connection.state() == State::Open;
+        let ticks = open && !self.ticked && self.deadlines.options().tick().is_some();
+        self.deadlines.note(Owed::Tick, ticks);
+        self.poll_owed(&ALL)
+    }
+
+    /// As [`poll_deadlines`](Self::poll_deadlines), for who does not read: whether the peer owes a
+    /// part of a message is for the reader to say.
+    pub(crate) fn poll_write_deadlines(&mut self) -> Poll<()> {
+        self.poll_owed(&UNREAD)
+    }
+
+    /// Whether the peer owes something that no timer watches yet.
+    pub(crate) fn lacks_timer(&mut self) -> bool {
+        self.note_closing();
+        self.deadlines.lacks_timer()
+    }
+
+    fn note_closing(&mut self) {
+        let closing = self.connection.state() != State::Open && !self.has_ended();
+        self.deadlines.note(Owed::Close, closing);
+    }
+
+    fn poll_owed(&mut self, owed: &[Owed]) -> Poll<()> {
+        self.note_closing();
+        match ready!(self.deadlines.poll(owed, &self.waker)) {
+            // The peer had its time to read our last frame.
+            Owed::End => self.lose(Error::Closed),
+            Owed::Close => self.lose(Error::Timeout(Timeout::Close)),
+            Owed::Write => self.lose(Error::Timeout(Timeout::Write)),
+            Owed::Tick => {
+                self.deadlines.note(Owed::Tick, false);
+                self.tick();
+            }
+            Owed::Message => {
+                self.deadlines.note(Owed::Message, false);
+                self.span.violated(ProtocolError::MessageStalled);
+                self.connection.fail(ProtocolError::MessageStalled);
+                self.hold(Err(ProtocolError::MessageStalled));
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// One tick of the clock: pings a peer that is silent, ends the connection of one that stays
+    /// so, and closes one that is old.
+    pub(crate) fn tick(&mut self) {
+        if self.connection.state() != State::Open {
+            return;
+        }
+        let deaf = self.is_ahead();
+        match self.pulse.tick(self.deadlines.options(), deaf) {
+            None => return,
+            Some(Beat::Dead(why)) => return self.lose(Error::Timeout(why)),
+            Some(Beat::Ping) => {
+                if self.connection.ping(b"").is_err() {
+                    // What waits to leave has a deadline of its own.
+                    return;
+                }
+                self.pings.get_or_insert_default().beaten();
+            }
+            Some(Beat::Old) => {
+                let reason = Text::from_static("the connection has reached its maximum lifetime");
+                let close = Close::new(CloseCode::GOING_AWAY, reason).ok();
+                self.connection.close(close.as_ref());
+            }
+        }
+        // Whoever sees to the transport writes it.
+        self.waker.wake_by_ref();
+    }
+}
