@@ -13,7 +13,7 @@ use crate::encoder::{Encoder, MaskSource};
 use crate::error::{ProtocolError, SendError};
 use crate::frame::{MAX_CONTROL, Opcode};
 use crate::limits::Limits;
-use crate::message::{Event, EventRef, Message, MessageRef};
+use crate::message::{Event, EventRef, Message, MessageRef, Part};
 use crate::outbox::Outbox;
 use crate::prepared::Prepared;
 use crate::queue::{Admission, Dropped, Item, Overflow, Queue, Right};
@@ -195,8 +195,49 @@ impl Connection {
         Ok(self.advance()?.map(|found| self.decoder.take(found)))
     }
 
+    /// As [`next_owned`](Self::next_owned), but a message comes in parts: each [`Event::Part`] is
+    /// what is here of it, for messages that memory should not hold. Text is cut between two
+    /// characters. The limit holds for the whole of it.
+    ///
+    /// Whoever goes on with `next` or `next_owned` in the middle of a message is spared the rest.
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next).
+    pub fn next_part(&mut self) -> Result<Option<Event>, ProtocolError> {
+        let part = match self.find()? {
+            Some(Found::Message(kind, place)) => {
+                let Event::Message(message) = self.decoder.take(Found::Message(kind, place)) else {
+                    return Ok(None);
+                };
+                let bytes = message.into_bytes();
+                let last = true;
+                Some(Part { kind, bytes, last })
+            }
+            Some(found) => return Ok(Some(self.decoder.take(found))),
+            None => self.decoder.take_part(),
+        };
+        Ok(part.map(Event::Part))
+    }
+
+    /// The next event but for the rest of a message of which parts were taken.
     #[inline]
     fn advance(&mut self) -> Result<Option<Found>, ProtocolError> {
+        loop {
+            let found = self.find()?;
+            match found {
+                Some(Found::Message(..)) if self.decoder.is_cut() => {}
+                None if self.decoder.is_cut() => {
+                    self.decoder.take_part();
+                    return Ok(None);
+                }
+                found => return Ok(found),
+            }
+        }
+    }
+
+    #[inline]
+    fn find(&mut self) -> Result<Option<Found>, ProtocolError> {
         match self.decoder.advance() {
             Ok(Some(Found::Message(kind, place))) => {
                 self.received += 1;

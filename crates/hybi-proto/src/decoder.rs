@@ -16,7 +16,7 @@ use crate::error::ProtocolError;
 use crate::frame::{Header, MAX_CONTROL, Opcode};
 use crate::limits::Limits;
 use crate::mask::Mask;
-use crate::message::{Event, EventRef, Kind, Message, MessageRef};
+use crate::message::{Event, EventRef, Kind, Message, MessageRef, Part};
 use crate::text;
 use crate::utf8::Utf8;
 
@@ -37,6 +37,8 @@ pub struct Decoder {
     /// What has come of the message in progress, unmasked and checked up to `done`.
     partial: Vec<u8>,
     done: usize,
+    /// Bytes of the message in progress that were handed out before.
+    taken: usize,
     utf8: Utf8,
 }
 
@@ -97,6 +99,7 @@ impl Decoder {
             fragments: 0,
             partial: Vec::new(),
             done: 0,
+            taken: 0,
             utf8: Utf8::default(),
         }
     }
@@ -169,9 +172,10 @@ impl Decoder {
     /// Takes no interest in anything that follows.
     pub(crate) fn silence(&mut self) {
         self.step = Step::Silent;
+        self.kind = None;
         self.partial = Vec::new();
         self.buffer.clear();
-        (self.start, self.done) = (0, 0);
+        (self.start, self.done, self.taken) = (0, 0, 0);
     }
 
     /// Finds the next event; `None` asks for more bytes.
@@ -248,7 +252,8 @@ impl Decoder {
                 }
                 Step::Delivered => {
                     self.partial = Vec::new();
-                    (self.kind, self.fragments, self.done) = (None, 0, 0);
+                    (self.kind, self.fragments) = (None, 0);
+                    (self.done, self.taken) = (0, 0);
                     self.step = Step::Header;
                 }
                 Step::Silent => {
@@ -291,7 +296,8 @@ impl Decoder {
             return Err(ProtocolError::TooManyFragments { limit });
         }
         let limit = self.limits.message.unwrap_or(isize::MAX as usize);
-        if header.len > (limit - self.partial.len().min(limit)) as u64 {
+        let so_far = self.taken + self.partial.len();
+        if header.len > (limit - so_far.min(limit)) as u64 {
             return Err(ProtocolError::MessageTooBig { limit });
         }
         Ok(())
@@ -341,6 +347,33 @@ impl Decoder {
         }
     }
 
+    /// Whether a part of the message in progress, or found last, was handed out before.
+    #[inline]
+    pub(crate) fn is_cut(&self) -> bool {
+        self.taken > 0
+    }
+
+    /// Takes what has come of the message in progress, if that is something.
+    ///
+    /// To be called when there is no event: all that is here is unmasked and checked.
+    pub(crate) fn take_part(&mut self) -> Option<Part> {
+        let kind = self.kind?;
+        // A character that has not come whole stays for the next part.
+        let end = self.partial.len() - self.utf8.carried();
+        if end == 0 {
+            return None;
+        }
+        let rest = self.partial.split_off(end);
+        let bytes = std::mem::replace(&mut self.partial, rest);
+        self.taken += end;
+        self.done = self.partial.len();
+        Some(Part {
+            kind,
+            bytes: bytes.into(),
+            last: false,
+        })
+    }
+
     /// What was found, to keep: copied out of the read buffer, or with the buffer it has.
     #[inline]
     pub(crate) fn take(&mut self, found: Found) -> Event {
@@ -351,7 +384,7 @@ impl Decoder {
                     Place::Partial => std::mem::take(&mut self.partial).into(),
                 };
                 Event::Message(match kind {
-                    // SAFETY: as in `view`.
+                    // SAFETY: as in `view`; and `take_part` cuts between two characters.
                     #[allow(unsafe_code)]
                     Kind::Text => Message::Text(unsafe { text::Text::from_utf8_unchecked(bytes) }),
                     Kind::Binary => Message::Binary(bytes),

@@ -162,12 +162,26 @@ impl MessageRef<'_> {
     }
 }
 
+/// A part of a message, as it arrives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Of the message.
+    pub kind: Kind,
+    /// Of a text, cut between two characters.
+    pub bytes: Bytes,
+    /// The message ends with it.
+    pub last: bool,
+}
+
 /// What the peer did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
     /// A whole message.
     Message(Message),
+    /// A part of a message, if they are asked for: see
+    /// [`next_part`](crate::connection::Connection::next_part).
+    Part(Part),
     /// A ping, at most 125 bytes; the pong is already queued unless automatic pongs are off.
     Ping(Bytes),
     /// A pong, at most 125 bytes, asked for or not.

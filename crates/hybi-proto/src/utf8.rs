@@ -40,6 +40,16 @@ impl Utf8 {
         self.push_any(bytes)
     }
 
+    /// The number of bytes at the end of what was pushed that begin a character, at most three.
+    #[must_use]
+    pub fn carried(&self) -> usize {
+        if self.len == FAILED {
+            0
+        } else {
+            usize::from(self.len)
+        }
+    }
+
     /// Ends the text, and is ready for the next one.
     ///
     /// # Errors

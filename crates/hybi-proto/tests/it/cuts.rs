@@ -8,7 +8,7 @@ use hybi_proto::close::CloseInfo;
 use hybi_proto::connection::{Connection, Role, State};
 use hybi_proto::error::ProtocolError;
 use hybi_proto::limits::Limits;
-use hybi_proto::message::{Event, EventRef};
+use hybi_proto::message::{Event, EventRef, Kind};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -61,6 +61,22 @@ fn counted_key() -> [u8; 4] {
 }
 
 fn run(server: bool, limits: &Limits, stream: &[u8], turns: &[Turn], whole: bool) -> Trace {
+    run_as(server, limits, stream, turns, whole, None)
+}
+
+/// As [`run`], but the messages are taken in parts and joined again.
+fn run_parts(server: bool, limits: &Limits, stream: &[u8], turns: &[Turn]) -> Trace {
+    run_as(server, limits, stream, turns, false, Some(Vec::new()))
+}
+
+fn run_as(
+    server: bool,
+    limits: &Limits,
+    stream: &[u8],
+    turns: &[Turn],
+    whole: bool,
+    mut parts: Option<Vec<u8>>,
+) -> Trace {
     NEXT_KEY.set(0);
     let role = if server {
         Role::Server
@@ -85,14 +101,20 @@ fn run(server: bool, limits: &Limits, stream: &[u8], turns: &[Turn], whole: bool
         inbox.put_slice(&rest[..n]);
         rest = &rest[n..];
         if turn.take || rest.is_empty() {
-            take(&mut conn, turn.borrowed, &mut events);
+            match &mut parts {
+                None => take(&mut conn, turn.borrowed, &mut events),
+                Some(parts) => take_parts(&mut conn, parts, &mut events),
+            }
         }
         drain(&mut conn, turn.write, &mut sent);
         if turn.reclaim {
             conn.reclaim_inbox();
         }
     }
-    take(&mut conn, false, &mut events);
+    match &mut parts {
+        None => take(&mut conn, false, &mut events),
+        Some(parts) => take_parts(&mut conn, parts, &mut events),
+    }
     let (info, state, midway) = (conn.close_info().cloned(), conn.state(), conn.is_midway());
     drain(&mut conn, usize::MAX, &mut sent);
     Trace {
@@ -114,6 +136,31 @@ fn take(conn: &mut Connection, borrowed: bool, events: &mut Vec<Result<Event, Pr
         match event.transpose() {
             Some(event) => events.push(event),
             None => return,
+        }
+    }
+}
+
+fn take_parts(
+    conn: &mut Connection,
+    parts: &mut Vec<u8>,
+    events: &mut Vec<Result<Event, ProtocolError>>,
+) {
+    while let Some(event) = conn.next_part().transpose() {
+        let Ok(Event::Part(part)) = event else {
+            events.push(event);
+            continue;
+        };
+        if part.kind == Kind::Text {
+            std::str::from_utf8(&part.bytes).expect("cut between two characters");
+        }
+        assert!(part.last || !part.bytes.is_empty(), "a part is something");
+        parts.extend(part.bytes);
+        if part.last {
+            let bytes = std::mem::take(parts);
+            events.push(Ok(Event::Message(match part.kind {
+                Kind::Text => String::from_utf8(bytes).expect("checked").into(),
+                Kind::Binary => bytes.into(),
+            })));
         }
     }
 }
@@ -301,6 +348,7 @@ fn check(
     };
     prop_assert_eq!(&run(server, limits, stream, &[borrowed], true), &uncut);
     prop_assert_eq!(&run(server, limits, stream, turns, false), &uncut);
+    prop_assert_eq!(&run_parts(server, limits, stream, turns), &uncut);
     let errors = uncut.events.iter().filter(|event| event.is_err()).count();
     prop_assert!(errors <= 1, "a fault is said once");
     prop_assert!(
@@ -421,7 +469,9 @@ fn a_session_is_the_same_in_single_bytes() {
                         borrowed,
                         ..Turn::WHOLE
                     };
-                    assert_eq!(run(server, &limits, &stream, &[turn], false), uncut);
+                    let turn = [turn];
+                    assert_eq!(run(server, &limits, &stream, &turn, false), uncut);
+                    assert_eq!(run_parts(server, &limits, &stream, &turn), uncut);
                 }
             }
             for first in 1..stream.len() {
@@ -435,5 +485,41 @@ fn a_session_is_the_same_in_single_bytes() {
                 );
             }
         }
+    }
+}
+
+/// Takes one part of each message where it can, and goes on with whole events.
+#[test]
+fn the_rest_of_a_message_is_spared_to_who_goes_on_without_it() {
+    let text = "Grüße, 你好, 🦀. ".repeat(1000);
+    let (a, b) = text.as_bytes().split_at(5001);
+    let frames = [
+        frame(1, a),
+        frame(0x89, b"p"),
+        frame(0x80, b),
+        frame(0x81, b"next"),
+    ];
+    let stream = frames.map(|frame| masked_frame(&frame)).concat();
+    for step in [1, 7, 100, 4000] {
+        let mut conn = Connection::new(Role::Server, Limits::default());
+        let mut events = Vec::new();
+        let mut first = None;
+        for piece in stream.chunks(step) {
+            let mut rest = piece;
+            while !rest.is_empty() {
+                let mut inbox = conn.inbox();
+                let n = rest.len().min(inbox.remaining_mut());
+                inbox.put_slice(&rest[..n]);
+                rest = &rest[n..];
+                if first.is_none() {
+                    first = conn.next_part().expect("no fault");
+                } else {
+                    take(&mut conn, false, &mut events);
+                }
+            }
+        }
+        assert!(matches!(first, Some(Event::Part(part)) if !part.last));
+        let expected = [Event::Ping("p".into()), Event::Message("next".into())];
+        assert_eq!(events, expected.map(Ok));
     }
 }
