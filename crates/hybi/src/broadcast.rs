@@ -127,11 +127,13 @@ impl Future for Flush {
             if link.driving || link.has_ended() {
                 continue;
             }
+            let before = link.connection.buffered();
             let written = link.poll_flush();
             link.return_outbox();
-            if written.is_ready() {
+            if link.connection.buffered() < before {
                 shared.wakers.pass_on(false, true, Waker::noop());
-            } else {
+            }
+            if written.is_pending() {
                 // Somebody has to watch the time.
                 shared.wakers.wake_driver();
             }

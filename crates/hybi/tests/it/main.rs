@@ -20,3 +20,4 @@ mod opening;
 mod pings;
 mod share;
 mod shutdown;
+mod written;
