@@ -20,4 +20,5 @@ mod opening;
 mod pings;
 mod share;
 mod shutdown;
+mod unframed;
 mod written;

@@ -1,0 +1,180 @@
+//! Messages that wait unframed, where something else happens to their connection.
+
+use std::time::Duration;
+
+use hybi::test::{Frame, Peer};
+use hybi::{
+    CloseCode, Error, Heartbeat, Message, Overflow, Role, Sender, State, Timeout, WebSocket, drive,
+};
+
+use crate::overflow::{BACKLOG, SIZE, numbered, options, read, stuck};
+use crate::support::{ends, settle};
+
+/// So many fit, the last of them unframed.
+const SOME: u8 = 13;
+
+/// Queues some, under a policy that lets them wait unframed and drops none of them.
+fn queue(sender: &Sender) {
+    let lenient = sender.clone().overflow(Overflow::DropOldest);
+    for number in 0..SOME {
+        lenient.feed(numbered(number)).unwrap();
+    }
+    let stats = sender.stats();
+    assert!(stats.messages_sent < SOME.into(), "all of them are framed");
+    assert_eq!(stats.dropped, hybi::Dropped::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_closes_still_gets_them_before_the_answer() {
+    for driven in [false, true] {
+        let (mut peer, sender, task) = stuck(driven);
+        queue(&sender);
+        settle().await;
+        peer.send(Frame::close(4000, "")).await.unwrap();
+        settle().await;
+        assert_eq!(sender.state(), State::Closed);
+        assert_eq!(read(&mut peer).await, (Vec::from_iter(0..SOME), 4000));
+        ends(task).await.unwrap().unwrap();
+        assert_eq!(sender.stats().messages_sent, SOME.into());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_breaks_a_rule_is_told_so_behind_them() {
+    for driven in [false, true] {
+        let (mut peer, sender, task) = stuck(driven);
+        queue(&sender);
+        settle().await;
+        peer.hex("83 00").await.unwrap();
+        assert_eq!(read(&mut peer).await, (Vec::from_iter(0..SOME), 1002));
+        peer.shutdown().await.unwrap();
+        let error = ends(task).await.unwrap().unwrap_err();
+        assert!(matches!(error, Error::Protocol(_)), "{error:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_abort_drops_them() {
+    for driven in [false, true] {
+        let (mut peer, sender, task) = stuck(driven);
+        queue(&sender);
+        settle().await;
+        let framed = sender.stats().messages_sent;
+        sender.abort();
+        assert_eq!((sender.buffered(), sender.state()), (0, State::Closed));
+        let error = ends(task).await.unwrap().unwrap_err();
+        assert!(matches!(error, Error::Closed), "{error:?}");
+        let rest = ends(peer.rest()).await.unwrap();
+        assert!(rest.len() <= 64, "{}", rest.len());
+        assert_eq!(sender.stats().messages_sent, framed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_handle_that_goes_tries_one_write_of_them_and_aborts() {
+    for room in [64, 1 << 16] {
+        let (mut peer, ws) = Peer::of(Role::Server, &options(), room);
+        queue(&ws.sender());
+        drop(ws);
+        let rest = ends(peer.rest()).await.unwrap();
+        let mut expected: Vec<_> = (0..SOME)
+            .map(|number| Frame::binary(numbered(number).as_bytes()))
+            .collect();
+        expected.push(Frame::close(1001, ""));
+        let expected = crate::support::unmasked(&expected);
+        assert_eq!(rest, expected[..room.min(expected.len())]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_returns_has_them_flushed_before_the_close() {
+    let (mut peer, ws) = Peer::of(Role::Server, &options(), 64);
+    let task = tokio::spawn(drive(ws, |ws| async move {
+        queue(&ws.sender());
+        Ok(())
+    }));
+    settle().await;
+    assert_eq!(read(&mut peer).await, (Vec::from_iter(0..SOME), 1000));
+    peer.send(Frame::close(1000, "")).await.unwrap();
+    ends(task).await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn flush_waits_for_them_too() {
+    for driven in [false, true] {
+        let (mut peer, sender, _task) = stuck(driven);
+        queue(&sender);
+        let flushed = sender.clone();
+        let flush = tokio::spawn(async move { flushed.flush().await });
+        for number in 0..SOME {
+            settle().await;
+            assert!(sender.buffered() == 0 || !flush.is_finished());
+            let frame = ends(peer.recv()).await.unwrap();
+            assert_eq!(frame, Some(Frame::binary(numbered(number).as_bytes())));
+        }
+        ends(flush).await.unwrap().unwrap();
+        assert_eq!(sender.buffered(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_nothing_is_given_up_with_them_after_60_s() {
+    for driven in [false, true] {
+        let (_peer, sender, task) = stuck(driven);
+        queue(&sender);
+        let error = ends(task).await.unwrap().unwrap_err();
+        assert!(matches!(error, Error::Timeout(Timeout::Write)), "{error:?}");
+        assert_eq!(sender.buffered(), 0);
+        let closed = sender.feed("more");
+        assert!(matches!(closed, Err(Error::Closed)), "{closed:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn under_close_an_undriven_connection_that_nobody_polls_holds_no_more_than_its_backlog() {
+    let (_peer, ws) = Peer::of(Role::Server, &options(), 64);
+    let (sender, _receiver) = ws.split();
+    let strict = sender.clone().overflow(Overflow::Close);
+    let mut most = 0;
+    let mut refused = 0;
+    for number in 0..1000_u32 {
+        let message = Message::from(vec![number as u8; SIZE]);
+        let sent = match number % 2 {
+            0 => strict.feed(message),
+            _ => ends(strict.send(message)).await,
+        };
+        refused += u64::from(sent.is_err());
+        most = most.max(sender.buffered());
+    }
+    assert!(most < BACKLOG + SIZE + 128, "{most}");
+    assert!(sender.buffered() < BACKLOG / 2 + 2 * SIZE);
+    assert_eq!(sender.state(), State::Closing);
+    // Those behind the one that has closed are errors, and not counted.
+    let stats = sender.stats();
+    assert!((980..1000).contains(&refused));
+    let kept = stats.messages_sent + stats.dropped.closed;
+    assert_eq!(kept - 1 + refused, 1000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ping_passes_them() {
+    for driven in [false, true] {
+        let (mut peer, sender, task) = stuck(driven);
+        queue(&sender);
+        settle().await;
+        let framed = sender.stats().messages_sent;
+        let round_trip = sender.ping("now").unwrap();
+        let mut messages = 0;
+        while ends(peer.recv()).await.unwrap() != Some(Frame::ping("now")) {
+            messages += 1;
+        }
+        assert_eq!(messages, framed);
+        peer.send(Frame::pong("now")).await.unwrap();
+        ends(round_trip).await.unwrap();
+        for number in messages as u8..SOME {
+            let frame = ends(peer.recv()).await.unwrap();
+            assert_eq!(frame, Some(Frame::binary(numbered(number).as_bytes())));
+        }
+        task.abort();
+    }
+}
