@@ -178,3 +178,50 @@ async fn a_ping_passes_them() {
         task.abort();
     }
 }
+
+/// Whoever waits for room while the backlog is full of what may be dropped is told when the
+/// connection closes, though the peer takes nothing.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_room_is_told_at_once_that_the_connection_is_closing() {
+    for driven in [false, true] {
+        for by_policy in [false, true] {
+            let (_peer, sender, _task) = stuck(driven);
+            let lenient = sender.clone().overflow(Overflow::DropOldest);
+            for number in 0..100 {
+                lenient.feed(numbered(number)).unwrap();
+            }
+            let waiting = sender.clone();
+            let waiting = tokio::spawn(async move { waiting.send("waits").await });
+            settle().await;
+            assert!(!waiting.is_finished());
+            if by_policy {
+                let strict = sender.clone().overflow(Overflow::Close);
+                strict.send(numbered(100)).await.unwrap_err();
+            } else {
+                sender.start_close(CloseCode::NORMAL, "").unwrap();
+            }
+            settle().await;
+            assert!(
+                waiting.is_finished(),
+                "driven {driven}, by policy {by_policy}"
+            );
+            let error = waiting.await.unwrap().unwrap_err();
+            assert!(matches!(error, Error::Closed), "{error:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_deadline_for_closing_who_waits_for_room_is_told_all_the_same() {
+    let (_peer, ws) = Peer::of(Role::Server, &options().close_timeout(None), 64);
+    let (sender, _receiver) = ws.split();
+    sender.send(vec![0; BACKLOG + SIZE]).await.unwrap();
+    let waiting = sender.clone();
+    let waiting = tokio::spawn(async move { waiting.send("waits").await });
+    settle().await;
+    assert!(!waiting.is_finished());
+    sender.start_close(CloseCode::NORMAL, "").unwrap();
+    settle().await;
+    assert!(waiting.is_finished());
+    assert!(matches!(waiting.await.unwrap(), Err(Error::Closed)));
+}
