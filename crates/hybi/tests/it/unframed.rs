@@ -54,6 +54,19 @@ async fn a_peer_that_breaks_a_rule_is_told_so_behind_them() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_that_breaks_a_rule_and_reads_nothing_is_given_up_with_them() {
+    for driven in [false, true] {
+        let (mut peer, sender, task) = stuck(driven);
+        queue(&sender);
+        settle().await;
+        peer.hex("83 00").await.unwrap();
+        let error = ends(task).await.unwrap().unwrap_err();
+        assert!(matches!(error, Error::Protocol(_)), "{error:?}");
+        assert_eq!(sender.buffered(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_abort_drops_them() {
     for driven in [false, true] {
         let (mut peer, sender, task) = stuck(driven);
