@@ -238,3 +238,42 @@ async fn without_a_deadline_for_closing_who_waits_for_room_is_told_all_the_same(
     assert!(waiting.is_finished());
     assert!(matches!(waiting.await.unwrap(), Err(Error::Closed)));
 }
+
+/// A peer that reads a message a second, answers pings, and says nothing else, while more is
+/// queued for it than it takes.
+async fn slow_but_alive(overflow: Overflow) {
+    let heartbeat = Heartbeat::every(Duration::from_secs(20)).timeout(Duration::from_secs(10));
+    let options = options().heartbeat(heartbeat);
+    let (mut peer, ws) = Peer::of(Role::Server, &options, 64);
+    let sender = ws.sender().overflow(overflow);
+    let task = tokio::spawn(drive(ws, |mut ws: WebSocket| async move {
+        while ws.recv().await?.is_some() {}
+        Ok(())
+    }));
+    let flood = tokio::spawn(async move {
+        loop {
+            for number in 0..10 {
+                if sender.send(numbered(number)).await.is_err() {
+                    return;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    });
+    for _ in 0..200 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let frame = ends(peer.recv()).await.unwrap().expect("it is still open");
+        if frame == Frame::ping("") {
+            peer.send(Frame::pong("")).await.unwrap();
+        }
+    }
+    assert!(!task.is_finished());
+    task.abort();
+    ends(flood).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_a_full_backlog_slowly_is_not_taken_for_dead() {
+    slow_but_alive(Overflow::Wait).await;
+    slow_but_alive(Overflow::DropOldest).await;
+}
