@@ -277,3 +277,28 @@ async fn a_peer_that_takes_a_full_backlog_slowly_is_not_taken_for_dead() {
     slow_but_alive(Overflow::Wait).await;
     slow_but_alive(Overflow::DropOldest).await;
 }
+
+/// A peer that is behind for long pings now and then, and is answered each time.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_always_behind_has_its_pings_answered_all_the_same() {
+    for driven in [false, true] {
+        let (mut peer, sender, task) = stuck(driven);
+        let lenient = sender.overflow(Overflow::DropOldest);
+        for round in 0..50 {
+            for number in 0..30 {
+                lenient.feed(numbered(number)).unwrap();
+            }
+            settle().await;
+            let name = format!("{round}");
+            peer.send(Frame::ping(&name)).await.unwrap();
+            settle().await;
+            let mut messages = 0;
+            while ends(peer.recv()).await.unwrap() != Some(Frame::pong(&name)) {
+                messages += 1;
+                lenient.feed(numbered(99)).unwrap();
+                assert!(messages < 100, "ping {round} is not answered");
+            }
+        }
+        task.abort();
+    }
+}
