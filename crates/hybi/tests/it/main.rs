@@ -21,4 +21,5 @@ mod pings;
 mod share;
 mod shutdown;
 mod unframed;
+mod withdrawn;
 mod written;
