@@ -60,8 +60,6 @@ pub struct Connection {
     outbox: Outbox,
     backlog: usize,
     auto_pong: bool,
-    /// Pongs queued since the socket took no more.
-    pongs: u8,
     close_sent: bool,
     close_received: bool,
     failed: bool,
@@ -74,6 +72,10 @@ pub struct Connection {
 #[derive(Debug, Default)]
 struct Rare {
     info: Option<CloseInfo>,
+    /// Pongs queued since the socket took no more, or since those before them have left.
+    pongs: u8,
+    /// The bytes up to the end of the last one.
+    pongs_end: usize,
     /// The newest ping that could not be answered yet.
     ping: Option<Bytes>,
     /// Messages that are not framed yet. While there are some, the outbox is not empty.
@@ -81,7 +83,8 @@ struct Rare {
     dropped: Dropped,
 }
 
-/// The pongs that may wait while the socket takes nothing; then only the newest ping is answered.
+/// The pongs that may wait on a socket that takes no more; then only the newest ping is answered,
+/// when they have left.
 const PONGS: u8 = 16;
 
 /// While so many bytes wait, or half the backlog, messages that a policy may drop are not framed.
@@ -101,7 +104,6 @@ impl Connection {
             encoder: Encoder::new(masks),
             outbox: Outbox::default(),
             auto_pong: true,
-            pongs: 0,
             close_sent: false,
             close_received: false,
             failed: false,
@@ -270,19 +272,22 @@ impl Connection {
             return;
         }
         if !self.outbox.is_blocked() {
-            self.pongs = 0;
             // The answer to this ping answers those before it.
             if let Some(rare) = &mut self.rare {
-                rare.ping = None;
+                (rare.pongs, rare.ping) = (0, None);
             }
-        } else if self.pongs == PONGS {
-            // §5.5.3: it MAY elect to send a Pong frame for only the most recently processed Ping.
-            self.rare().ping = Some(Bytes::copy_from_slice(payload));
+            self.encoder.frame(Opcode::Pong, payload, &mut self.outbox);
             return;
-        } else {
-            self.pongs += 1;
         }
+        let rare = self.rare.get_or_insert_default();
+        if rare.pongs == PONGS {
+            // §5.5.3: it MAY elect to send a Pong frame for only the most recently processed Ping.
+            rare.ping = Some(Bytes::copy_from_slice(payload));
+            return;
+        }
+        rare.pongs += 1;
         self.encoder.frame(Opcode::Pong, payload, &mut self.outbox);
+        rare.pongs_end = self.outbox.len();
     }
 
     fn answer_close(&mut self, close: Option<&Close>) {
@@ -628,18 +633,28 @@ impl Connection {
     #[inline]
     pub fn sent(&mut self, n: usize) {
         self.outbox.advance(n);
+        if self.rare.is_some() {
+            self.follow(n);
+        }
+    }
+
+    fn follow(&mut self, n: usize) {
         if self.has_queue() {
             self.encode_queue(self.framed());
         }
-        if !self.outbox.is_empty() {
+        let Some(rare) = &mut self.rare else {
+            return;
+        };
+        rare.pongs_end = rare.pongs_end.saturating_sub(n);
+        if rare.pongs_end > 0 {
             return;
         }
-        self.pongs = 0;
-        if let Some(rare) = &mut self.rare
-            && let Some(ping) = rare.ping.take()
+        rare.pongs = 0;
+        if let Some(ping) = rare.ping.take()
             && !self.close_sent
         {
             self.encoder.frame(Opcode::Pong, &ping, &mut self.outbox);
+            rare.pongs_end = self.outbox.len();
         }
     }
 

@@ -129,13 +129,15 @@ impl Future for Flush {
             if link.driving || link.has_ended() {
                 continue;
             }
+            let before = link.connection.buffered();
             let written = link.poll_flush();
             link.return_outbox();
+            if link.connection.buffered() < before && std::mem::take(&mut link.awaited) {
+                shared.wakers.pass_on(false, true, Waker::noop());
+            }
             if written.is_pending() {
                 // Somebody has to watch the time.
                 shared.wakers.wake_driver();
-            } else if std::mem::take(&mut link.awaited) {
-                shared.wakers.pass_on(false, true, Waker::noop());
             }
         }
         Poll::Ready(())

@@ -75,7 +75,7 @@ where
         shared,
         span,
         outcome,
-        told: false,
+        told: State::Open,
     }
 }
 
@@ -87,8 +87,8 @@ pub struct Drive<S: Io, Fut> {
     span: Span,
     handler: Option<Pin<Box<Fut>>>,
     outcome: Option<Outcome>,
-    /// Those who wait have been told that the connection is closed.
-    told: bool,
+    /// Those who wait have been told that it is so far.
+    told: State,
 }
 
 #[derive(Debug)]
@@ -176,15 +176,18 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Drive<S, Fut> {
             let _ = link.poll_flush();
             let left = link.connection.buffered();
             room |= left < before;
-            if link.connection.state() == State::Closed {
+            let state = link.connection.state();
+            let told = std::mem::replace(&mut self.told, state);
+            if state == State::Closed {
                 let ended = link.poll_end().is_ready();
-                let news = ended || !self.told;
-                self.told = true;
+                let news = ended || told != state;
                 shared.wakers.pass_on(news, news || room, Waker::noop());
                 if ended {
                     break Turn::Ended;
                 }
             } else {
+                // Who waits for room in a connection that is closing waits in vain.
+                room |= told != state;
                 self.look_ahead(&mut link);
                 if handed && link.has_ready() {
                     // Who waited in this task may be not the handler, but somebody beside it.

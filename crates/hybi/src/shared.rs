@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU64;
 
 use hybi_proto::close::Close;
 use hybi_proto::code::CloseCode;
+use hybi_proto::connection::State;
 use hybi_proto::error::SendError;
 use hybi_proto::prepared::Prepared;
 use hybi_proto::queue::{Admission, Item, Overflow};
@@ -65,8 +66,8 @@ impl<S: Io> Shared<S> {
         let queued = queue(link).map_err(Into::into);
         let _ = link.poll_drain();
         link.return_outbox();
-        // Who waits in another task sets the timer.
-        if link.lacks_timer() {
+        // Who waits in another task sets the timer, or has no room to wait for any more.
+        if link.lacks_timer() || link.connection.state() != State::Open {
             self.wakers.wake_waiting();
         }
         queued

@@ -121,6 +121,18 @@ fn a_socket_that_takes_a_byte_now_and_then_does_not_hold_more_pongs() {
 }
 
 #[test]
+fn the_pong_that_waits_leaves_though_there_is_always_more_to_say() {
+    for mut ws in both() {
+        flooded(&mut ws);
+        let pongs = ws.conn.buffered();
+        ws.conn.send("b".into()).unwrap();
+        ws.conn.sent(pongs);
+        ws.conn.send("c".into()).unwrap();
+        assert_eq!(ws.answer(), "81 01 62 8a 01 13 81 01 63");
+    }
+}
+
+#[test]
 fn a_waiting_pong_does_not_follow_our_close() {
     for mut ws in both() {
         flooded(&mut ws);

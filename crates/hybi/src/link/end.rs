@@ -42,6 +42,8 @@ impl<S: Io> Link<S> {
             self.span.ended(self.connection.close_info());
         }
         self.entry = None;
+        self.cut |= self.connection.buffered() > 0;
+        self.connection.clear();
         self.deadlines.clear();
         self.pings = None;
         self.end = End::Ended;

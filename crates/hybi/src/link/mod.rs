@@ -270,6 +270,7 @@ impl<S: Io> Link<S> {
         let mut cx = Context::from_waker(&self.waker);
         while self.connection.buffered() > 0 {
             let outbox = self.connection.outbox();
+            let was_blocked = outbox.is_blocked();
             let written = match outbox.piece() {
                 Some(piece) => Pin::new(&mut *io).poll_write(&mut cx, piece),
                 None => {
@@ -282,6 +283,10 @@ impl<S: Io> Link<S> {
                 Poll::Ready(Ok(n)) if n > 0 => {
                     self.connection.sent(n);
                     self.sent += n as u64;
+                    // There is room again: the peer has taken something, so it is there.
+                    if was_blocked {
+                        self.pulse.hear();
+                    }
                     self.deadlines.note(Owed::Write, false);
                 }
                 Poll::Ready(result) => {

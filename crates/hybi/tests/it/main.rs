@@ -20,3 +20,6 @@ mod opening;
 mod pings;
 mod share;
 mod shutdown;
+mod unframed;
+mod withdrawn;
+mod written;

@@ -7,15 +7,15 @@ use tokio::task::JoinHandle;
 use crate::support::{ends, settle};
 
 /// Room for a handful of messages; the transport holds less than one.
-const BACKLOG: usize = 2000;
-const SIZE: usize = 100;
+pub(crate) const BACKLOG: usize = 2000;
+pub(crate) const SIZE: usize = 100;
 
-fn options() -> Options {
+pub(crate) fn options() -> Options {
     Options::new().backlog(BACKLOG)
 }
 
 /// A server whose peer reads nothing yet, with the task that sees to it.
-fn stuck(driven: bool) -> (Peer, hybi::Sender, JoinHandle<hybi::Result<()>>) {
+pub(crate) fn stuck(driven: bool) -> (Peer, hybi::Sender, JoinHandle<hybi::Result<()>>) {
     let (peer, ws) = Peer::of(Role::Client, &options(), 64);
     let sender = ws.sender();
     let receive = async |mut ws: WebSocket| {
@@ -32,12 +32,12 @@ fn stuck(driven: bool) -> (Peer, hybi::Sender, JoinHandle<hybi::Result<()>>) {
     (peer, sender, task)
 }
 
-fn numbered(number: u8) -> Message {
+pub(crate) fn numbered(number: u8) -> Message {
     vec![number; SIZE].into()
 }
 
 /// Reads until the close frame; the numbers of the messages, and the code.
-async fn read(peer: &mut Peer) -> (Vec<u8>, u16) {
+pub(crate) async fn read(peer: &mut Peer) -> (Vec<u8>, u16) {
     let mut numbers = Vec::new();
     loop {
         let frame = ends(peer.recv()).await.unwrap().expect("a close frame");
