@@ -13,11 +13,12 @@ use crate::encoder::{Encoder, MaskSource};
 use crate::error::{ProtocolError, SendError};
 use crate::frame::{MAX_CONTROL, Opcode};
 use crate::limits::Limits;
-use crate::message::{Event, EventRef, Message, MessageRef, Part};
+use crate::message::{Event, EventRef, Kind, Message, MessageRef, Part};
 use crate::outbox::Outbox;
 use crate::prepared::Prepared;
 use crate::queue::{Admission, Dropped, Item, Overflow, Queue, Right};
 use crate::text::Text;
+use crate::utf8::Utf8;
 
 /// Which end of the connection this is; a client says where its mask keys come from.
 #[derive(Clone, Copy, Debug)]
@@ -81,11 +82,34 @@ struct Rare {
     /// Messages that are not framed yet. While there are some, the outbox is not empty.
     queue: Queue,
     dropped: Dropped,
+    /// The message that is leaving in fragments. Whatever else is sent waits in the queue.
+    outgoing: Option<Outgoing>,
+    /// The close frame that follows all that waits.
+    farewell: Option<Farewell>,
+}
+
+type Farewell = Option<Close>;
+
+/// A message that leaves in fragments (§5.4).
+#[derive(Debug)]
+struct Outgoing {
+    kind: Kind,
+    /// Of the next frame: the kind's, and continuation from then on.
+    opcode: Opcode,
+    /// What has come and is not framed yet.
+    rest: Bytes,
+    /// The message ends with `rest`.
+    last: bool,
+    utf8: Utf8,
 }
 
 /// The pongs that may wait on a socket that takes no more; then only the newest ping is answered,
 /// when they have left.
 const PONGS: u8 = 16;
+
+/// A larger message leaves in fragments of this size, in bytes, so that a control frame never waits
+/// behind more, and a client does not mask all of it at once.
+const FRAGMENT: usize = 1 << 20;
 
 /// While so many bytes wait, or half the backlog, messages that a policy may drop are not framed.
 const FRAMED: usize = 64 << 10;
@@ -149,12 +173,11 @@ impl Connection {
     #[must_use]
     #[inline]
     pub fn buffered(&self) -> usize {
-        self.outbox.len() + self.queue().map_or(0, Queue::len)
-    }
-
-    #[inline]
-    fn queue(&self) -> Option<&Queue> {
-        self.rare.as_ref().map(|rare| &rare.queue)
+        let unframed = |rare: &Rare| {
+            let outgoing = rare.outgoing.as_ref();
+            rare.queue.len() + outgoing.map_or(0, |outgoing| outgoing.rest.len())
+        };
+        self.outbox.len() + self.rare.as_deref().map_or(0, unframed)
     }
 
     /// Whether the backlog is full: a message would not be admitted.
@@ -325,8 +348,7 @@ impl Connection {
         if self.has_queue() {
             self.wait(message.into(), Right::Keep);
         } else {
-            self.sent += 1;
-            self.encoder.message(message, &mut self.outbox);
+            self.encode(message.into());
         }
         Ok(())
     }
@@ -341,6 +363,8 @@ impl Connection {
         self.may_send()?;
         if self.has_queue() {
             self.wait(message.to_message().into(), Right::Keep);
+        } else if message.as_bytes().len() > FRAGMENT {
+            self.encode(message.to_message().into());
         } else {
             self.sent += 1;
             self.encoder.message_ref(message, &mut self.outbox);
@@ -432,7 +456,8 @@ impl Connection {
         overflow: &Overflow,
         crowded: bool,
     ) -> Result<Admission, SendError> {
-        if crowded || self.close_sent || !self.is_roomy() {
+        let large = prepared.message().len() > FRAGMENT;
+        if large || crowded || self.close_sent || !self.is_roomy() {
             return self.offer(prepared, overflow, crowded);
         }
         self.sent += 1;
@@ -490,9 +515,11 @@ impl Connection {
         Admission::Closed
     }
 
+    /// Whether what is sent now has to wait until something else is framed.
     #[inline]
     fn has_queue(&self) -> bool {
-        self.queue().is_some_and(|queue| !queue.is_empty())
+        let waits = |rare: &Rare| !rare.queue.is_empty() || rare.outgoing.is_some();
+        self.rare.as_deref().is_some_and(waits)
     }
 
     fn rare(&mut self) -> &mut Rare {
@@ -508,7 +535,11 @@ impl Connection {
         self.rare().queue.push(item, right);
     }
 
+    #[inline]
     fn encode(&mut self, item: Item) {
+        if item.message().len() > FRAGMENT {
+            return self.encode_in_fragments(item);
+        }
         self.sent += 1;
         match item {
             Item::Message(message) => self.encoder.message(message, &mut self.outbox),
@@ -516,14 +547,151 @@ impl Connection {
         }
     }
 
-    /// Frames what waits for it, until so many bytes wait to leave.
+    /// Frames the first fragment; the others follow as the outbox is drained.
+    fn encode_in_fragments(&mut self, item: Item) {
+        let message = item.message();
+        self.rare().outgoing = Some(Outgoing {
+            kind: message.kind(),
+            opcode: message.kind().into(),
+            rest: message.clone().into_bytes(),
+            last: true,
+            utf8: Utf8::default(),
+        });
+        self.encode_fragment();
+    }
+
+    fn encode_fragment(&mut self) {
+        let Some(rare) = &mut self.rare else { return };
+        let Some(outgoing) = &mut rare.outgoing else {
+            return;
+        };
+        let size = outgoing.rest.len().min(FRAGMENT);
+        let bytes = outgoing.rest.split_to(size);
+        let fin = outgoing.last && outgoing.rest.is_empty();
+        let opcode = std::mem::replace(&mut outgoing.opcode, Opcode::Continuation);
+        self.encoder.fragment(opcode, fin, bytes, &mut self.outbox);
+        if fin {
+            rare.outgoing = None;
+            self.sent += 1;
+        }
+    }
+
+    /// Frames what waits for it, in order, until so many bytes wait to leave.
     fn encode_queue(&mut self, bytes: usize) {
         while self.outbox.len() < bytes
             && let Some(rare) = &mut self.rare
-            && let Some(item) = rare.queue.pop()
         {
-            self.encode(item);
+            match &rare.outgoing {
+                Some(outgoing) if outgoing.rest.is_empty() && !outgoing.last => return,
+                Some(_) => self.encode_fragment(),
+                None => {
+                    if let Some(item) = rare.queue.pop() {
+                        self.encode(item);
+                    } else if let Some(close) = rare.farewell.take() {
+                        self.encode_close(close.as_ref());
+                    } else {
+                        return;
+                    }
+                }
+            }
         }
+    }
+
+    /// Begins a message that is sent in parts (RFC 6455 §5.4); what else is sent meanwhile waits
+    /// until it is finished, but for control frames.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Full`] while something waits to be framed, such as the rest of another message;
+    /// [`SendError::Closed`] after a close.
+    pub fn begin(&mut self, kind: Kind) -> Result<(), SendError> {
+        if self.close_sent {
+            return Err(SendError::Closed);
+        }
+        if self.has_queue() {
+            return Err(SendError::Full);
+        }
+        self.rare().outgoing = Some(Outgoing {
+            kind,
+            opcode: kind.into(),
+            rest: Bytes::new(),
+            last: false,
+            utf8: Utf8::default(),
+        });
+        Ok(())
+    }
+
+    /// Sends the next part of the message that was [begun](Self::begin), as one fragment or, if it
+    /// is large, as several. An empty one is left out.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Full`] while the backlog is full or the part before is not framed yet;
+    /// [`SendError::InvalidUtf8`] if a text cannot go on like this; [`SendError::Closed`] after a
+    /// close, or if no message was begun: nothing was queued.
+    pub fn send_part(&mut self, bytes: Bytes) -> Result<(), SendError> {
+        let full = self.is_full();
+        let outgoing = self.unfinished().ok_or(SendError::Closed)?;
+        if full || !outgoing.rest.is_empty() {
+            return Err(SendError::Full);
+        }
+        if outgoing.kind == Kind::Text {
+            let mut utf8 = outgoing.utf8.clone();
+            utf8.push(&bytes).map_err(|_| SendError::InvalidUtf8)?;
+            outgoing.utf8 = utf8;
+        }
+        if !bytes.is_empty() {
+            outgoing.rest = bytes;
+            self.encode_fragment();
+        }
+        Ok(())
+    }
+
+    /// Finishes the message that was [begun](Self::begin). It does not wait: an empty fragment says
+    /// that it was the last one.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::InvalidUtf8`] if a text ends inside a character: it is not finished.
+    /// [`SendError::Closed`] after a close, or if no message was begun.
+    pub fn finish(&mut self) -> Result<(), SendError> {
+        let outgoing = self.unfinished().ok_or(SendError::Closed)?;
+        if outgoing.utf8.carried() > 0 {
+            return Err(SendError::InvalidUtf8);
+        }
+        outgoing.last = true;
+        if outgoing.rest.is_empty() {
+            self.encode_fragment();
+        }
+        self.encode_queue(self.framed());
+        Ok(())
+    }
+
+    /// The message that was begun and is not finished.
+    fn unfinished(&mut self) -> Option<&mut Outgoing> {
+        let outgoing = self.rare.as_mut()?.outgoing.as_mut()?;
+        (!outgoing.last).then_some(outgoing)
+    }
+
+    /// Whether a message was [begun](Self::begin) and is not finished.
+    #[must_use]
+    pub fn is_unfinished(&self) -> bool {
+        let outgoing = |rare: &Rare| {
+            rare.outgoing
+                .as_ref()
+                .is_some_and(|outgoing| !outgoing.last)
+        };
+        self.rare.as_deref().is_some_and(outgoing)
+    }
+
+    /// Whether a message can be [begun](Self::begin), or the next part of one be sent.
+    #[must_use]
+    pub fn takes_part(&self) -> bool {
+        let framed = |rare: &Rare| match &rare.outgoing {
+            None => rare.queue.is_empty(),
+            Some(outgoing) => !outgoing.last && outgoing.rest.is_empty(),
+        };
+        !self.is_full() && self.rare.as_deref().is_none_or(framed)
     }
 
     /// Queues a ping of at most 125 bytes. Counts against the backlog, as a message does.
@@ -587,9 +755,23 @@ impl Connection {
         self.close(close.as_ref());
     }
 
+    /// A close frame follows all that waits. What waits for a message that was not finished waits
+    /// in vain.
     fn push_close(&mut self, close: Option<&Close>) {
         self.close_sent = true;
-        self.encode_queue(usize::MAX);
+        if let Some(rare) = &mut self.rare
+            && rare.outgoing.take_if(|outgoing| !outgoing.last).is_some()
+        {
+            rare.dropped.closed += std::mem::take(&mut rare.queue).count() as u64;
+        }
+        if self.has_queue() {
+            self.rare().farewell = Some(close.cloned());
+        } else {
+            self.encode_close(close);
+        }
+    }
+
+    fn encode_close(&mut self, close: Option<&Close>) {
         let mut room = [0; MAX_CONTROL];
         let payload = close.map_or(&[][..], |close| close.encode(&mut room));
         self.encoder.frame(Opcode::Close, payload, &mut self.outbox);
@@ -600,6 +782,7 @@ impl Connection {
         self.outbox.clear();
         if let Some(rare) = &mut self.rare {
             rare.queue = Queue::default();
+            (rare.outgoing, rare.farewell) = (None, None);
         }
     }
 
@@ -639,9 +822,7 @@ impl Connection {
     }
 
     fn follow(&mut self, n: usize) {
-        if self.has_queue() {
-            self.encode_queue(self.framed());
-        }
+        self.encode_queue(self.framed());
         let Some(rare) = &mut self.rare else {
             return;
         };

@@ -2,6 +2,8 @@
 //!
 //! The encoder frames into the outbox. Whether a frame may be sent now is the connection's to say.
 
+use bytes::Bytes;
+
 use crate::frame::{Header, Opcode};
 use crate::mask::Mask;
 use crate::message::{Message, MessageRef};
@@ -27,19 +29,24 @@ impl Encoder {
     #[inline]
     pub(crate) fn message(&self, message: Message, outbox: &mut Outbox) {
         let opcode = message.kind().into();
-        if self.masks.is_some() || message.len() < LINK {
-            return self.frame(opcode, message.as_bytes(), outbox);
-        }
-        let payload = message.into_bytes();
-        let (header, size) = self.header(opcode, payload.len()).encode();
-        outbox.copy(|out| out.extend_from_slice(&header[..size]));
-        outbox.push(payload);
+        self.fragment(opcode, true, message.into_bytes(), outbox);
     }
 
     /// Frames a message that is only borrowed: its payload is copied.
     #[inline]
     pub(crate) fn message_ref(&self, message: MessageRef<'_>, outbox: &mut Outbox) {
         self.frame(message.kind().into(), message.as_bytes(), outbox);
+    }
+
+    /// Frames a fragment; a large one is shared with the outbox where it need not be masked.
+    #[inline]
+    pub(crate) fn fragment(&self, opcode: Opcode, fin: bool, payload: Bytes, outbox: &mut Outbox) {
+        if self.masks.is_some() || payload.len() < LINK {
+            return self.put(opcode, fin, &payload, outbox);
+        }
+        let (header, size) = self.header(opcode, fin, payload.len()).encode();
+        outbox.copy(|out| out.extend_from_slice(&header[..size]));
+        outbox.push(payload);
     }
 
     /// Sends a frame that was made before, or masks one of its own.
@@ -59,7 +66,12 @@ impl Encoder {
     /// Frames a payload, copied, and masked while it is copied.
     #[inline]
     pub(crate) fn frame(&self, opcode: Opcode, payload: &[u8], outbox: &mut Outbox) {
-        let header = self.header(opcode, payload.len());
+        self.put(opcode, true, payload, outbox);
+    }
+
+    #[inline]
+    fn put(&self, opcode: Opcode, fin: bool, payload: &[u8], outbox: &mut Outbox) {
+        let header = self.header(opcode, fin, payload.len());
         let (head, size) = header.encode();
         outbox.copy(|out| {
             out.reserve(size + payload.len());
@@ -71,11 +83,11 @@ impl Encoder {
         });
     }
 
-    fn header(&self, opcode: Opcode, len: usize) -> Header {
+    fn header(&self, opcode: Opcode, fin: bool, len: usize) -> Header {
         // §5.3: the masking key MUST be fresh for every frame.
         let mask = self.masks.map(|source| Mask::new(source()));
         Header {
-            fin: true,
+            fin,
             rsv: 0,
             opcode,
             mask,

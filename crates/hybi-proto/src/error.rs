@@ -165,6 +165,8 @@ pub enum SendError {
     Closed,
     /// The payload of a ping or a pong is longer than 125 bytes (§5.5).
     ControlTooLong,
+    /// A part of a text message does not continue it as UTF-8, or it ends inside a character (§5.6).
+    InvalidUtf8,
     /// A close code or reason that cannot be sent.
     Close(CloseError),
 }
@@ -177,6 +179,7 @@ impl fmt::Display for SendError {
             Self::ControlTooLong => {
                 f.write_str("the payload of a ping or a pong is at most 125 bytes")
             }
+            Self::InvalidUtf8 => f.write_str("the parts of a text message are not UTF-8"),
             Self::Close(error) => error.fmt(f),
         }
     }

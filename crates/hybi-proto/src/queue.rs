@@ -117,7 +117,7 @@ impl From<&Prepared> for Item {
 }
 
 impl Item {
-    fn message(&self) -> &Message {
+    pub(crate) fn message(&self) -> &Message {
         match self {
             Self::Message(message) => message,
             Self::Prepared(prepared) => prepared.message(),

@@ -8,5 +8,6 @@ mod control;
 mod close;
 mod limits;
 mod overflow;
+mod parts;
 mod handshake;
 mod cuts;

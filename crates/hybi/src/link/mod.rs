@@ -246,7 +246,7 @@ impl<S: Io> Link<S> {
     /// Gives the thread's buffer for outgoing frames back; what waits in it is copied, once. A
     /// buffer of our own goes when nothing waits in it.
     pub(crate) fn return_outbox(&mut self) {
-        if std::mem::take(&mut self.lent_outbox) || self.connection.buffered() == 0 {
+        if std::mem::take(&mut self.lent_outbox) || self.connection.outbox().is_empty() {
             buffer::keep_write(self.connection.outbox().reclaim());
         }
     }
@@ -268,7 +268,7 @@ impl<S: Io> Link<S> {
             return Poll::Ready(());
         };
         let mut cx = Context::from_waker(&self.waker);
-        while self.connection.buffered() > 0 {
+        while !self.connection.outbox().is_empty() {
             let outbox = self.connection.outbox();
             let was_blocked = outbox.is_blocked();
             let written = match outbox.piece() {

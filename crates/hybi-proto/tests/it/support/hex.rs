@@ -187,7 +187,7 @@ impl Ws {
     /// Takes all that waits to leave.
     pub(crate) fn sent_bytes(&mut self) -> Vec<u8> {
         let mut all = Vec::new();
-        while self.conn.buffered() > 0 {
+        while !self.conn.outbox().is_empty() {
             let mut slices = [IoSlice::new(&[]); 8];
             let count = self.conn.outbox().slices(&mut slices);
             let taken = joined(&slices[..count]);
