@@ -427,7 +427,7 @@ impl Connection {
             },
         };
         let displaces = full && !matches!(right, Right::Keep);
-        if displaces && !self.make_room(item.cost()) {
+        if displaces && !self.make_room(item.cost(), None) {
             return Ok(self.drop_newest());
         }
         // What waits unframed can still be dropped, by a policy or with the connection.
@@ -476,13 +476,13 @@ impl Connection {
         Admission::Dropped
     }
 
-    /// Drops the oldest messages that may be dropped, worth `need` bytes if there are so many;
-    /// whether there was one.
-    fn make_room(&mut self, need: usize) -> bool {
+    /// Drops the oldest messages that may be dropped, but for the one with this key, worth `need`
+    /// bytes if there are so many; whether there was one.
+    fn make_room(&mut self, need: usize, but: Option<&Text>) -> bool {
         let rare = self.rare();
         let mut freed = 0;
         while freed < need
-            && let Some(cost) = rare.queue.drop_oldest()
+            && let Some(cost) = rare.queue.drop_oldest(but)
         {
             freed += cost;
             rare.dropped.oldest += 1;
@@ -499,7 +499,7 @@ impl Connection {
         rare.dropped.conflated += 1;
         let grown = rare.queue.len().saturating_sub(before);
         if grown > 0 && self.is_full() {
-            self.make_room(grown);
+            self.make_room(grown, Some(key));
         }
         Ok(())
     }

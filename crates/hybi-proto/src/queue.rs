@@ -175,12 +175,18 @@ impl Queue {
         Ok(())
     }
 
-    /// Drops the oldest message that may be dropped, and says what it has cost.
-    pub(crate) fn drop_oldest(&mut self) -> Option<usize> {
-        let may_drop = |waiting: &Waiting| !matches!(waiting.right, Right::Keep);
+    /// Drops the oldest message that may be dropped, but for the one with this key, and says what
+    /// it has cost.
+    pub(crate) fn drop_oldest(&mut self, but: Option<&Text>) -> Option<usize> {
+        let spared = but.and_then(|key| self.keys.get(key)).copied();
+        let may_drop = |number: u64, waiting: &Waiting| {
+            !matches!(waiting.right, Right::Keep) && Some(number) != spared
+        };
         let mut rest = self.items.range(self.oldest..);
-        let number = rest.find(|(_, waiting)| may_drop(waiting)).map(|(n, _)| *n);
-        self.oldest = number.unwrap_or(self.next);
+        let oldest = rest.find(|(number, waiting)| may_drop(**number, waiting));
+        let number = oldest.map(|(number, _)| *number);
+        let next = number.unwrap_or(self.next);
+        self.oldest = spared.map_or(next, |spared| spared.min(next));
         let waiting = self.items.remove(&number?)?;
         Some(self.forget(waiting).cost())
     }
@@ -205,7 +211,7 @@ mod tests {
         Push(usize, bool),
         Conflate(usize, u8),
         Pop,
-        DropOldest,
+        DropOldest(Option<u8>),
     }
 
     fn ops() -> impl Strategy<Value = Vec<Op>> {
@@ -213,7 +219,7 @@ mod tests {
             4 => (0..20_usize, any::<bool>()).prop_map(|(len, keep)| Op::Push(len, keep)),
             3 => (0..20_usize, 0..4_u8).prop_map(|(len, key)| Op::Conflate(len, key)),
             3 => Just(Op::Pop),
-            3 => Just(Op::DropOldest),
+            3 => prop::option::of(0..4_u8).prop_map(Op::DropOldest),
         ];
         proptest::collection::vec(op, 0..if cfg!(miri) { 12 } else { 80 })
     }
@@ -263,10 +269,12 @@ mod tests {
                         let popped = queue.pop();
                         prop_assert_eq!(popped.as_ref().map(Item::message), expected.as_ref());
                     }
-                    Op::DropOldest => {
-                        let at = twin.iter().position(|(_, keep, _)| !keep);
+                    Op::DropOldest(spared) => {
+                        let goes = |key: Option<u8>| key.is_none() || key != spared;
+                        let at = twin.iter().position(|(_, keep, key)| !keep && goes(*key));
                         let expected = at.map(|at| twin.remove(at).0.len() + HOLD);
-                        prop_assert_eq!(queue.drop_oldest(), expected);
+                        let spared = spared.map(key);
+                        prop_assert_eq!(queue.drop_oldest(spared.as_ref()), expected);
                     }
                 }
                 let len: usize = twin.iter().map(|(message, ..)| message.len() + HOLD).sum();

@@ -1,8 +1,11 @@
 //! What the handles of one connection share: its link behind the one lock, those who wait for it,
 //! and the count of the handles.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::task::{Context, Waker};
 
 use hybi_proto::close::Close;
 use hybi_proto::code::CloseCode;
@@ -12,6 +15,7 @@ use hybi_proto::prepared::Prepared;
 use hybi_proto::queue::{Admission, Item, Overflow};
 use hybi_proto::text::Text;
 use tokio::sync::Semaphore;
+use tokio::task::unconstrained;
 
 use crate::error::{Error, Result};
 use crate::io::Io;
@@ -90,6 +94,9 @@ impl<S: Io> Shared<S> {
         item: Item,
         overflow: &Overflow,
     ) -> std::result::Result<Admission, SendError> {
+        if *overflow != Overflow::Wait && link.connection.is_full() {
+            self.make_room(link);
+        }
         let admission = link.connection.offer(item, overflow, self.is_crowded());
         if admission == Ok(Admission::Closed) {
             link.span.overflowed();
@@ -104,12 +111,26 @@ impl<S: Io> Shared<S> {
         prepared: &Prepared,
         overflow: &Overflow,
     ) -> std::result::Result<Admission, SendError> {
+        if *overflow != Overflow::Wait && link.connection.is_full() {
+            self.make_room(link);
+        }
         let crowded = self.is_crowded();
         let admission = link.connection.offer_prepared(prepared, overflow, crowded);
         if admission == Ok(Admission::Closed) {
             link.span.overflowed();
         }
         admission
+    }
+
+    /// Writes what the transport takes: that nobody has written yet does not make the peer slow.
+    /// The turn of a task ends with its budget, but what a policy does cannot wait.
+    fn make_room(&self, link: &mut Link<S>) {
+        if link.connection.outbox().is_blocked() {
+            return;
+        }
+        let drain = pin!(unconstrained(poll_fn(|_| link.poll_drain())));
+        let _ = drain.poll(&mut Context::from_waker(Waker::noop()));
+        self.wakers.pass_on(false, true, Waker::noop());
     }
 
     /// Whether somebody waits for room in the backlog, or was given it.

@@ -128,6 +128,25 @@ fn conflation_sends_the_latest_of_each_key_where_its_first_one_stood() {
 }
 
 #[test]
+fn a_conflated_message_that_grows_displaces_others_and_not_itself() {
+    for mut ws in both_with(&limits()) {
+        for number in 0..5 {
+            offer(&mut ws, number, &Overflow::DropOldest);
+        }
+        let keys = ["a", "b", "c"].map(|key| Overflow::Conflate(key.into()));
+        for (number, key) in (10..).zip(&keys) {
+            assert_eq!(offer(&mut ws, number, key), Queued);
+        }
+        let longer = Message::from([20; SIZE + 1].to_vec());
+        let admission = ws.conn.offer(longer, &keys[0], false);
+        assert_eq!(admission, Ok(Displaced));
+        assert_eq!(numbers(&mut ws), [0, 1, 2, 3, 4, 20, 12]);
+        let dropped = ws.conn.dropped();
+        assert_eq!((dropped.conflated, dropped.oldest), (1, 1));
+    }
+}
+
+#[test]
 fn conflated_messages_that_grow_stay_within_the_backlog() {
     for mut ws in both_with(&limits()) {
         for number in 0..5 {

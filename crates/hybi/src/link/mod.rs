@@ -20,6 +20,7 @@ use hybi_proto::connection::{Connection, Role, State};
 use hybi_proto::error::{ProtocolError, SendError};
 use hybi_proto::message::Event;
 use tokio::io::AsyncReadExt;
+use tokio::task::coop;
 
 use crate::buffer;
 use crate::deadlines::{Deadlines, Owed};
@@ -297,8 +298,11 @@ impl<S: Io> Link<S> {
                     return Poll::Ready(());
                 }
                 Poll::Pending => {
-                    self.connection.outbox().block();
-                    self.deadlines.note(Owed::Write, true);
+                    // A task that has spent its budget says nothing about the peer.
+                    if coop::has_budget_remaining() {
+                        self.connection.outbox().block();
+                        self.deadlines.note(Owed::Write, true);
+                    }
                     return Poll::Pending;
                 }
             }

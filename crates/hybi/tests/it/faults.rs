@@ -3,9 +3,9 @@
 use std::io::ErrorKind;
 
 use hybi::test::{Fault, Frame, Log, Script};
-use hybi::{CloseCode, Error, Event, Result, WebSocket, drive};
+use hybi::{CloseCode, Error, Event, Options, Overflow, Result, WebSocket, drive};
 
-use crate::support::{ends, masked, numbers, server};
+use crate::support::{ends, masked, numbers, server, server_with};
 
 /// Runs a user with each operation in turn hit by each fault. One that is short or pending changes
 /// nothing that is written; one that fails is either told once, or came after the end.
@@ -13,7 +13,15 @@ async fn survives(
     script: impl Fn() -> Script,
     user: impl AsyncFn(WebSocket<Script>, Log) -> Result<()>,
 ) {
-    let (ws, log) = server(script());
+    survives_with(&Options::new(), script, user).await;
+}
+
+async fn survives_with(
+    options: &Options,
+    script: impl Fn() -> Script,
+    user: impl AsyncFn(WebSocket<Script>, Log) -> Result<()>,
+) {
+    let (ws, log) = server_with(script(), options);
     ends(user(ws, log.clone())).await.expect("no fault yet");
     let undisturbed = log.written();
     assert!(log.is_dropped());
@@ -23,7 +31,7 @@ async fn survives(
         Fault::Error(ErrorKind::ConnectionReset),
     ] {
         for n in 0.. {
-            let (ws, log) = server(script().fault_at(n, fault));
+            let (ws, log) = server_with(script().fault_at(n, fault), options);
             let result = ends(user(ws, log.clone())).await;
             assert!(log.is_dropped(), "{fault:?} at {n}");
             match (fault, result) {
@@ -153,6 +161,97 @@ async fn a_bulk_send_survives_each_fault_of_its_transport() {
         result
     })
     .await;
+}
+
+/// Takes less than it is offered, to begin with.
+fn narrow(steps: usize) -> Script {
+    let narrow = |script: Script, _| script.write(50).write_pending();
+    (0..steps).fold(Script::new(), narrow)
+}
+
+/// Room for some 30 messages, half of them unframed.
+fn backlog() -> Options {
+    Options::new().backlog(20_000)
+}
+
+/// Says so much under a policy, and reads to the end; nothing but a close frame waits then.
+async fn say_under(
+    overflow: Overflow,
+    messages: u8,
+    mut ws: WebSocket<Script>,
+    log: Log,
+) -> (Result<()>, hybi::Stats) {
+    let sender = ws.sender().overflow(overflow);
+    for n in 0..messages {
+        if sender.send(vec![n; 500]).await.is_err() {
+            break;
+        }
+        if n % 10 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert!(sender.buffered() <= 20_000 + 500);
+    let _ = sender.flush().await;
+    log.read(masked(&[Frame::close(1000, "")]));
+    log.eof();
+    let result = ws.recv().await.map(|none| assert_eq!(none, None));
+    is_told_once(&mut ws, &result).await;
+    assert!(sender.buffered() <= 4);
+    (result, sender.stats())
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_that_wait_unframed_survive_each_fault_of_their_transport() {
+    survives_with(
+        &backlog(),
+        || narrow(30),
+        async |ws, log| say_under(Overflow::DropNewest, 30, ws, log).await.0,
+    )
+    .await;
+    survives_with(
+        &backlog(),
+        || narrow(30),
+        async |ws, log| {
+            drive(ws, |ws| async {
+                say_under(Overflow::DropOldest, 30, ws, log).await.0
+            })
+            .await
+        },
+    )
+    .await;
+}
+
+/// What is dropped depends on what befalls the transport, but whole messages come, in order.
+#[tokio::test(start_paused = true)]
+async fn the_counts_of_a_policy_add_up_whatever_befalls_its_transport() {
+    for overflow in [Overflow::DropNewest, Overflow::DropOldest] {
+        for fault in [
+            Fault::Short,
+            Fault::Pending,
+            Fault::Error(ErrorKind::ConnectionReset),
+        ] {
+            for n in 0.. {
+                let (ws, log) = server_with(narrow(100).fault_at(n, fault), &backlog());
+                let (result, stats) = ends(say_under(overflow.clone(), 70, ws, log.clone())).await;
+                let mut frames = Frame::decode_all(&log.written());
+                if result.is_ok() && frames.last() == Some(&Frame::close(1000, "")) {
+                    frames.pop();
+                }
+                assert!(frames.iter().all(|frame| frame.payload.len() == 500));
+                assert!(frames.is_sorted_by(|a, b| a.payload[0] < b.payload[0]));
+                let dropped = stats.dropped.newest + stats.dropped.oldest;
+                if !matches!(fault, Fault::Error(_)) {
+                    assert_eq!(frames.len() as u64, stats.messages_sent);
+                    assert_eq!(frames.len() as u64 + dropped, 70);
+                    assert!(dropped > 10, "{stats:?}");
+                }
+                if log.operations() <= n {
+                    assert!(n > 3, "only {n} operations");
+                    break;
+                }
+            }
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -210,6 +210,49 @@ async fn who_flushes_is_woken_when_a_broadcast_has_left() {
     assert_eq!(member.sender.buffered(), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_reads_is_not_called_slow_for_what_is_published_in_one_turn() {
+    for overflow in [Overflow::Close, Overflow::DropNewest, Overflow::DropOldest] {
+        let mut member = member(&Options::new().backlog(10_000), 1 << 20).await;
+        let hub = member.hub.overflow(overflow);
+        for number in 0..200 {
+            let delivery = hub.publish("room", vec![number; 1000]);
+            assert_eq!(
+                (delivery.queued, delivery.dropped, delivery.closed),
+                (1, 0, 0)
+            );
+        }
+        for number in 0..200 {
+            let frame = ends(member.peer.recv()).await.unwrap();
+            assert_eq!(frame, Some(Frame::binary(vec![number; 1000])));
+        }
+    }
+}
+
+/// Each has a task that receives. The task that publishes runs out of the runtime's budget.
+#[tokio::test]
+async fn of_many_who_read_none_is_called_slow_for_what_is_published_in_one_turn() {
+    for driven in [false, true] {
+        let options = Options::new().backlog(2000);
+        let hub = Hub::new();
+        let mut members = Vec::new();
+        for _ in 0..300 {
+            let (client, ws) = pair_with(&Options::new(), &options, 1 << 16);
+            let membership = hub.join("room", &ws.sender());
+            let task = tokio::spawn(async move {
+                match driven {
+                    true => drive(ws, listen).await,
+                    false => listen(ws).await,
+                }
+            });
+            members.push((client, membership, task));
+        }
+        for _ in 0..30 {
+            assert_eq!(hub.publish("room", vec![0; 1000]).queued, 300);
+        }
+    }
+}
+
 /// That it is one write cannot be seen from here, only that nobody had a turn in between.
 #[tokio::test(start_paused = true)]
 async fn broadcasts_of_one_turn_arrive_together() {
