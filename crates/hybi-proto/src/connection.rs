@@ -694,11 +694,12 @@ impl Connection {
         !self.is_full() && self.rare.as_deref().is_none_or(framed)
     }
 
-    /// Queues a ping of at most 125 bytes. Counts against the backlog, as a message does.
+    /// Queues a ping of at most 125 bytes, before all that is not framed yet.
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), and [`SendError::ControlTooLong`].
+    /// [`SendError::ControlTooLong`]; [`SendError::Full`] while the backlog is full of frames, and
+    /// [`SendError::Closed`] after a close.
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), SendError> {
         self.control(Opcode::Ping, payload)
     }
@@ -716,7 +717,13 @@ impl Connection {
         if payload.len() > MAX_CONTROL {
             return Err(SendError::ControlTooLong);
         }
-        self.may_send()?;
+        if self.close_sent {
+            return Err(SendError::Closed);
+        }
+        // It passes what is not framed.
+        if self.outbox.len() >= self.backlog {
+            return Err(SendError::Full);
+        }
         self.encoder.frame(opcode, payload, &mut self.outbox);
         Ok(())
     }

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
+use hybi_proto::code::CloseCode;
 use hybi_proto::prepared::Prepared;
 use hybi_proto::queue::Overflow;
+use hybi_proto::text::Text;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use crate::broadcast::{Delivery, deliver};
@@ -38,6 +40,8 @@ struct Registry {
     open: Mutex<HashMap<ConnectionId, Weak<Shared<Stream>>>>,
     /// One has come or gone.
     changed: Notify,
+    /// What those are told that still come when the server ends.
+    farewell: OnceLock<(CloseCode, Text)>,
 }
 
 /// What a server holds for one open connection: it goes with the transport.
@@ -141,10 +145,19 @@ impl Clients {
         self.registry.changed.notified()
     }
 
+    /// Tells those that come from now on that the server ends. The first farewell holds.
+    pub(crate) fn bid_farewell(&self, code: CloseCode, reason: Text) {
+        let _ = self.registry.farewell.set((code, reason));
+    }
+
     fn enter(&self, handle: &Handle<Stream>) {
         let shared = Arc::downgrade(handle.shared());
         self.open().insert(handle.id(), shared);
         self.registry.changed.notify_waiters();
+        if let Some((code, reason)) = self.registry.farewell.get() {
+            // The code was judged when it was set.
+            let _ = Sender::new(handle.clone()).start_close(*code, reason.clone());
+        }
     }
 
     fn leave(&self, id: ConnectionId) {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hybi_proto::code::CloseCode;
-use hybi_proto::connection::State;
 use hybi_proto::text::Text;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -134,6 +133,7 @@ async fn shutdown(
     // A code that cannot be sent is said before anything is done.
     hybi_proto::close::Close::new(how.code, how.reason.clone())?;
     phase.send_if_modified(|phase| std::mem::replace(phase, Phase::Closing.max(*phase)) < *phase);
+    clients.bid_farewell(how.code, how.reason.clone());
     let begin = Instant::now();
     let deadline = begin + how.deadline;
     let mut seen = HashSet::new();
@@ -141,10 +141,7 @@ async fn shutdown(
     while Instant::now() < deadline {
         let changed = clients.changed();
         // Who was let in just before the doors closed is told, too.
-        for sender in clients
-            .iter()
-            .filter(|sender| sender.state() == State::Open)
-        {
+        for sender in clients.iter() {
             seen.insert(sender.id());
             sender.start_close(how.code, how.reason.clone())?;
         }

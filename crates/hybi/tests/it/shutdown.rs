@@ -207,3 +207,20 @@ async fn serve_until_goes_on_until_the_signal() {
     ws.send("hello").await.unwrap();
     assert_eq!(ends(ws.recv()).await.unwrap(), Some(Message::from("hello")));
 }
+
+#[tokio::test]
+async fn who_is_let_in_when_all_is_over_is_told_at_once() {
+    let mut server = Server::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/", server.local_addr().unwrap());
+    let client = tokio::spawn(async move { hybi::connect(&*url).await });
+    let incoming = ends(server.accept()).await.unwrap();
+    let how = Shutdown::new().close(CloseCode::SERVICE_RESTART, "soon back");
+    ends(server.handle().shutdown(how)).await.unwrap();
+    let _ws = ends(incoming.accept()).await.unwrap();
+    let mut client = ends(client).await.unwrap().unwrap();
+    let event = ends(client.recv_event()).await.unwrap();
+    let Some(hybi::Event::Close(Some(close))) = event else {
+        panic!("{event:?}");
+    };
+    assert_eq!(close.code(), CloseCode::SERVICE_RESTART);
+}
