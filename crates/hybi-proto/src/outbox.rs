@@ -54,7 +54,7 @@ impl Outbox {
         self.blocked
     }
 
-    /// Says that the socket takes no more for now; [`advance`](Self::advance) says the contrary.
+    /// Says that the socket takes no more for now, until something has left.
     pub fn block(&mut self) {
         self.blocked = true;
     }
