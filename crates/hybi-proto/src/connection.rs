@@ -667,6 +667,23 @@ impl Connection {
         Ok(())
     }
 
+    /// Gives the message up that was [begun](Self::begin). If a part of it was framed, nothing
+    /// honest can follow, and the connection is closed with 1011.
+    pub fn abandon(&mut self) {
+        match self.unfinished() {
+            None => {}
+            Some(outgoing) if outgoing.opcode == Opcode::Continuation => {
+                let reason = Text::from_static("a message was not finished");
+                let close = Close::new(CloseCode::INTERNAL, reason).ok();
+                self.push_close(close.as_ref());
+            }
+            Some(_) => {
+                self.rare().outgoing = None;
+                self.encode_queue(self.framed());
+            }
+        }
+    }
+
     /// The message that was begun and is not finished.
     fn unfinished(&mut self) -> Option<&mut Outgoing> {
         let outgoing = self.rare.as_mut()?.outgoing.as_mut()?;

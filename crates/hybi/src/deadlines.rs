@@ -20,20 +20,23 @@ pub(crate) enum Owed {
     Write,
     /// The next byte of a message that it has begun.
     Message,
+    /// Nothing; it is us who owe the next part of a message.
+    Part,
     /// Nothing; this only runs out to look whether it is silent, and how old the connection is.
     Tick,
 }
 
-pub(crate) const ALL: [Owed; 5] = [
+pub(crate) const ALL: [Owed; 6] = [
     Owed::End,
     Owed::Close,
     Owed::Write,
     Owed::Message,
+    Owed::Part,
     Owed::Tick,
 ];
 
 /// What a peer can owe although nobody reads.
-pub(crate) const UNREAD: [Owed; 3] = [Owed::End, Owed::Close, Owed::Write];
+pub(crate) const UNREAD: [Owed; 4] = [Owed::End, Owed::Close, Owed::Write, Owed::Part];
 
 /// The deadlines of one connection. A peer that owes nothing costs nothing.
 #[derive(Debug)]
@@ -128,7 +131,7 @@ impl Running {
             let time = match owed {
                 Owed::End => Some(LINGER_TIME),
                 Owed::Close => options.get().close_timeout,
-                Owed::Write => options.get().write_timeout,
+                Owed::Write | Owed::Part => options.get().write_timeout,
                 Owed::Message => options.get().message_timeout,
                 Owed::Tick => options.get().tick(),
             };

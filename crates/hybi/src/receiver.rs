@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
 use hybi_proto::connection::State;
+use hybi_proto::error::ProtocolError;
 use hybi_proto::message::{Event, Message};
 use tokio::task::coop;
 
@@ -24,6 +25,9 @@ pub struct Receiver<S: Io = Stream> {
     pub(crate) handle: Handle<S>,
 }
 
+/// How the next event is taken.
+type Next<S> = fn(&mut Link<S>) -> Option<std::result::Result<Event, ProtocolError>>;
+
 impl<S: Io> Receiver<S> {
     /// A handle to send with.
     #[must_use]
@@ -42,7 +46,7 @@ impl<S: Io> Receiver<S> {
     pub async fn recv(&mut self) -> Result<Option<Message>> {
         poll_fn(|cx| {
             loop {
-                match ready!(self.poll_event(cx))? {
+                match ready!(self.poll_event(cx, Link::next))? {
                     Some(Event::Message(message)) => return Poll::Ready(Ok(Some(message))),
                     Some(_) => {}
                     None => return Poll::Ready(Ok(None)),
@@ -61,10 +65,15 @@ impl<S: Io> Receiver<S> {
     ///
     /// As [`recv`](Self::recv).
     pub async fn recv_event(&mut self) -> Result<Option<Event>> {
-        poll_fn(|cx| self.poll_event(cx)).await
+        poll_fn(|cx| self.poll_event(cx, Link::next)).await
     }
 
-    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Event>>> {
+    /// Waits for the next event that `next` finds.
+    pub(crate) fn poll_event(
+        &mut self,
+        cx: &mut Context<'_>,
+        next: Next<S>,
+    ) -> Poll<Result<Option<Event>>> {
         let mut link = self.handle.lock();
         // A socket that is always ready must not starve its neighbors.
         if link.spends_budget() {
@@ -76,9 +85,9 @@ impl<S: Io> Receiver<S> {
             }
         }
         if link.driven {
-            self.poll_driven_event(&mut link, cx)
+            self.poll_driven_event(&mut link, cx, next)
         } else {
-            self.poll_own_event(&mut link, cx)
+            self.poll_own_event(&mut link, cx, next)
         }
     }
 
@@ -87,10 +96,11 @@ impl<S: Io> Receiver<S> {
         &self,
         link: &mut Link<S>,
         cx: &mut Context<'_>,
+        next: Next<S>,
     ) -> Poll<Result<Option<Event>>> {
         let paused = link.is_ahead();
         let queued = link.connection.buffered();
-        let event = match link.next() {
+        let event = match next(link) {
             Some(event) => Poll::Ready(event.map(Some).map_err(Error::Protocol)),
             None if link.connection.state() == State::Closed => {
                 Poll::Ready(link.verdict().map(|()| None))
@@ -113,9 +123,10 @@ impl<S: Io> Receiver<S> {
         &self,
         link: &mut Link<S>,
         cx: &mut Context<'_>,
+        next: Next<S>,
     ) -> Poll<Result<Option<Event>>> {
         loop {
-            match link.next() {
+            match next(link) {
                 Some(Ok(event)) => {
                     link.return_inbox();
                     return Poll::Ready(Ok(Some(event)));

@@ -7,7 +7,8 @@ use std::task::{Context, Poll, ready};
 
 use hybi_proto::close::{Close, CloseInfo};
 use hybi_proto::code::CloseCode;
-use hybi_proto::connection::State;
+use hybi_proto::connection::{Connection, State};
+use hybi_proto::error::SendError;
 use hybi_proto::message::Message;
 use hybi_proto::prepared::Prepared;
 use hybi_proto::queue::{Admission, Item, Overflow};
@@ -54,6 +55,29 @@ impl<S: Io> Permit<'_, S> {
     fn queue(self, item: Item) -> Result<()> {
         let shared = self.sender.handle.shared();
         shared.queue(&mut shared.lock(), |link| link.connection.send_over(item))
+    }
+
+    /// Waits until the connection takes a part of a message, and has this done with it.
+    pub(crate) async fn part<T>(
+        &self,
+        mut queue: impl FnMut(&mut Link<S>) -> std::result::Result<T, SendError>,
+    ) -> Result<T> {
+        let shared = self.sender.handle.shared();
+        poll_fn(|cx| {
+            let mut link = shared.lock();
+            ready!(self.sender.poll_room(&mut link, cx, Connection::takes_part))?;
+            Poll::Ready(shared.queue(&mut link, &mut queue))
+        })
+        .await
+    }
+
+    /// Does this to the connection now.
+    pub(crate) fn now(
+        &self,
+        queue: impl FnOnce(&mut Link<S>) -> std::result::Result<(), SendError>,
+    ) -> Result<()> {
+        let shared = self.sender.handle.shared();
+        shared.queue(&mut shared.lock(), queue)
     }
 }
 
@@ -161,21 +185,27 @@ impl<S: Io> Sender<S> {
             self.handle.lock().may_send()?;
             return Err(Error::Closed);
         };
-        poll_fn(|cx| self.poll_room(&mut self.handle.lock(), cx)).await?;
+        let has_room = |connection: &Connection| !connection.is_full();
+        poll_fn(|cx| self.poll_room(&mut self.handle.lock(), cx, has_room)).await?;
         Ok(Permit {
             sender: self,
             _turn: turn,
         })
     }
 
-    /// Waits until the backlog has room. Only who has the turn waits here.
-    fn poll_room(&self, link: &mut Link<S>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+    /// Waits until the connection has room. Only who has the turn waits here.
+    fn poll_room(
+        &self,
+        link: &mut Link<S>,
+        cx: &mut Context<'_>,
+        has_room: fn(&Connection) -> bool,
+    ) -> Poll<Result<()>> {
         loop {
             link.may_send()?;
             if link.connection.state() != State::Open {
                 return Poll::Ready(Err(Error::Closed));
             }
-            if !link.connection.is_full() {
+            if has_room(&link.connection) {
                 return Poll::Ready(Ok(()));
             }
             link.awaited = true;

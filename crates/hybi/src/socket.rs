@@ -7,13 +7,14 @@ use http::Uri;
 use hybi_proto::close::CloseInfo;
 use hybi_proto::code::CloseCode;
 use hybi_proto::connection::State;
-use hybi_proto::message::{Event, Message};
+use hybi_proto::message::{Event, Kind, Message};
 use hybi_proto::prepared::Prepared;
 use hybi_proto::text::Text;
 
 use crate::error::{Error, Result};
 use crate::io::{Io, Stream};
 use crate::options::Options;
+use crate::parts::{MessageReader, MessageWriter};
 use crate::pings::RoundTrip;
 use crate::receiver::Receiver;
 use crate::sender::{Permit, Sender};
@@ -116,6 +117,54 @@ impl<S: Io> WebSocket<S> {
     /// As [`recv`](Self::recv).
     pub async fn recv_event(&mut self) -> Result<Option<Event>> {
         self.receiver.recv_event().await
+    }
+
+    /// Waits for the next message, to be read in parts as they come: see
+    /// [`Receiver::recv_reader`]. A message that was received whole is one allocation; its fragments
+    /// are not kept apart, for intermediaries may cut them as they like (RFC 6455 §5.4).
+    ///
+    /// ```
+    /// # async fn run(mut ws: hybi::WebSocket, mut file: tokio::fs::File) -> hybi::Result<()> {
+    /// # use tokio::io::AsyncWriteExt;
+    /// while let Some(mut message) = ws.recv_reader().await? {
+    ///     while let Some(part) = message.next().await? {
+    ///         file.write_all(&part).await?;
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Cancel safe: a dropped call loses nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub async fn recv_reader(&mut self) -> Result<Option<MessageReader<'_, S>>> {
+        self.receiver.recv_reader().await
+    }
+
+    /// Begins a message that is sent in parts: see [`MessageWriter`].
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// # let (mut ws, mut peer) = hybi::test::pair();
+    /// let mut message = ws.message(hybi::Kind::Text).await?;
+    /// message.write("piece ").await?;
+    /// message.write("by piece").await?;
+    /// message.finish()?;
+    /// # assert_eq!(peer.recv().await?, Some("piece by piece".into()));
+    /// # hybi::Result::Ok(()) })?;
+    /// # hybi::Result::Ok(())
+    /// ```
+    ///
+    /// Cancel safe: a dropped call has begun nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub async fn message(&mut self, kind: Kind) -> Result<MessageWriter<'_, S>> {
+        self.sender.message(kind).await
     }
 
     /// Sends a message: queues the whole of it or nothing, then writes as much as the transport

@@ -97,6 +97,22 @@ fn text_may_be_cut_inside_a_character_but_not_end_there() {
 }
 
 #[test]
+fn a_message_that_is_given_up_closes_with_1011_unless_nothing_of_it_has_left() {
+    for mut ws in both() {
+        ws.conn.abandon();
+        ws.conn.begin(Kind::Text).unwrap();
+        ws.conn.send("b".into()).unwrap();
+        ws.conn.abandon();
+        assert_eq!(ws.answer(), "81 01 62");
+        ws.conn.begin(Kind::Text).unwrap();
+        part(&mut ws, b"a").unwrap();
+        ws.conn.abandon();
+        assert!(ws.answer().starts_with("01 01 61 88 1c 03 f3"));
+        assert_eq!(ws.conn.state(), State::Closing);
+    }
+}
+
+#[test]
 fn parts_without_a_message_are_refused() {
     let mut ws = server();
     assert_eq!(part(&mut ws, b"x"), Err(SendError::Closed));

@@ -2,10 +2,11 @@
 
 use std::task::{Poll, ready};
 
+use bytes::Bytes;
 use hybi_proto::close::Close;
 use hybi_proto::code::CloseCode;
 use hybi_proto::connection::State;
-use hybi_proto::error::ProtocolError;
+use hybi_proto::error::{ProtocolError, SendError};
 use hybi_proto::text::Text;
 
 use super::Link;
@@ -37,22 +38,25 @@ impl<S: Io> Link<S> {
 
     /// Whether the peer owes something that no timer watches yet.
     pub(crate) fn lacks_timer(&mut self) -> bool {
-        self.note_closing();
+        self.note_unread();
         self.deadlines.lacks_timer()
     }
 
-    fn note_closing(&mut self) {
+    /// Notes what can be owed without anybody reading.
+    fn note_unread(&mut self) {
+        self.deadlines
+            .note(Owed::Part, self.connection.is_unfinished());
         let closing = self.connection.state() != State::Open && !self.has_ended();
         self.deadlines.note(Owed::Close, closing);
     }
 
     fn poll_owed(&mut self, owed: &[Owed]) -> Poll<()> {
-        self.note_closing();
+        self.note_unread();
         match ready!(self.deadlines.poll(owed, &self.waker)) {
             // The peer had its time to read our last frame.
             Owed::End => self.lose(Error::Closed),
             Owed::Close => self.lose(Error::Timeout(Timeout::Close)),
-            Owed::Write => self.lose(Error::Timeout(Timeout::Write)),
+            Owed::Write | Owed::Part => self.lose(Error::Timeout(Timeout::Write)),
             Owed::Tick => {
                 self.deadlines.note(Owed::Tick, false);
                 self.tick();
@@ -65,6 +69,13 @@ impl<S: Io> Link<S> {
             }
         }
         Poll::Ready(())
+    }
+
+    /// Sends a part of a message; the time for the next one begins.
+    pub(crate) fn send_part(&mut self, bytes: Bytes) -> Result<(), SendError> {
+        self.connection.send_part(bytes)?;
+        self.deadlines.note(Owed::Part, false);
+        Ok(())
     }
 
     /// One tick of the clock: pings a peer that is silent, ends the connection of one that stays

@@ -18,7 +18,7 @@ use std::time::Duration;
 use bytes::BufMut;
 use hybi_proto::connection::{Connection, Role, State};
 use hybi_proto::error::{ProtocolError, SendError};
-use hybi_proto::message::Event;
+use hybi_proto::message::{Event, Part};
 use tokio::io::AsyncReadExt;
 use tokio::task::coop;
 
@@ -49,6 +49,10 @@ pub(crate) struct Link<S> {
     /// Events that were decoded while their receiver was busy, so that what the peer asks in
     /// between is answered.
     ready: VecDeque<Result<Event, ProtocolError>>,
+    /// A part of a message was taken, and not the last one yet.
+    reading: bool,
+    /// The same of the message that is being decoded, which may be ahead of what is taken.
+    in_parts: bool,
     /// What `ready` holds, in bytes.
     ahead: usize,
     /// Bytes that were read although nobody waited for them, and were not asked for since.
@@ -129,6 +133,8 @@ impl<S: Io> Link<S> {
             connection,
             taken: 0,
             ready: VecDeque::new(),
+            reading: false,
+            in_parts: false,
             ahead: 0,
             unasked: 0,
             lent: false,
@@ -162,6 +168,45 @@ impl<S: Io> Link<S> {
 
     /// The next event that is here, with the error that ends the connection behind the last.
     pub(crate) fn next(&mut self) -> Option<Result<Event, ProtocolError>> {
+        self.stop_reading();
+        self.take(false)
+    }
+
+    /// As [`next`](Self::next), but a message in [parts](Event::Part) as they come.
+    pub(crate) fn next_part(&mut self) -> Option<Result<Event, ProtocolError>> {
+        let mut event = self.take(true)?;
+        if let Ok(Event::Message(message)) = event {
+            event = Ok(Event::Part(Part {
+                kind: message.kind(),
+                bytes: message.into_bytes(),
+                last: true,
+            }));
+        }
+        if let Ok(Event::Part(part)) = &event {
+            self.reading = !part.last;
+        }
+        Some(event)
+    }
+
+    /// Forgets the rest of a message of which parts were taken.
+    pub(crate) fn stop_reading(&mut self) {
+        if !std::mem::take(&mut self.reading) {
+            return;
+        }
+        // What has not come yet is spared by the connection.
+        self.in_parts = false;
+        let mut over = false;
+        self.ready.retain(|event| match event {
+            Ok(Event::Part(part)) if !over => {
+                over = part.last;
+                self.ahead -= cost(event);
+                false
+            }
+            _ => true,
+        });
+    }
+
+    fn take(&mut self, parts: bool) -> Option<Result<Event, ProtocolError>> {
         if let Some(event) = self.ready.pop_front() {
             self.ahead -= cost(&event);
             self.unasked = self.unasked.saturating_sub(cost(&event) - HOLD);
@@ -171,7 +216,7 @@ impl<S: Io> Link<S> {
             }
             return Some(event);
         }
-        let event = self.decode();
+        let event = self.decode(parts);
         if event.is_none() {
             self.unasked = 0;
         }
@@ -188,14 +233,22 @@ impl<S: Io> Link<S> {
     /// answered, up to [`AHEAD`].
     pub(crate) fn decode_ahead(&mut self) {
         while !self.is_ahead()
-            && let Some(event) = self.decode()
+            && let Some(event) = self.decode(false)
         {
             self.hold(event);
         }
     }
 
-    fn decode(&mut self) -> Option<Result<Event, ProtocolError>> {
-        let event = self.connection.next_owned().transpose();
+    fn decode(&mut self, parts: bool) -> Option<Result<Event, ProtocolError>> {
+        let event = if parts || self.in_parts {
+            self.connection.next_part()
+        } else {
+            self.connection.next_owned()
+        };
+        let event = event.transpose();
+        if let Some(Ok(Event::Part(part))) = &event {
+            self.in_parts = !part.last;
+        }
         if let Some(Err(error)) = &event {
             self.span.violated(*error);
         }
@@ -401,6 +454,7 @@ impl<S: Io> Link<S> {
 fn cost(event: &Result<Event, ProtocolError>) -> usize {
     HOLD + match event {
         Ok(Event::Message(message)) => message.len(),
+        Ok(Event::Part(part)) => part.bytes.len(),
         _ => 0,
     }
 }

@@ -90,7 +90,7 @@ async fn a_connection_that_is_not_driven_is_written_to_at_once() {
 
 /// A member whose peer reads nothing, and its task's socket driven.
 fn stuck(options: &Options) -> (Peer, Sender) {
-    let (peer, ws) = Peer::of(Role::Client, options, 64);
+    let (peer, ws) = Peer::of(Role::Server, options, 64);
     let sender = ws.sender();
     tokio::spawn(drive(ws, listen));
     (peer, sender)

@@ -14,6 +14,7 @@ mod faults;
 mod broadcast;
 mod heartbeat;
 mod overflow;
+mod parts;
 mod stats;
 mod hostile;
 mod opening;

@@ -16,7 +16,7 @@ pub(crate) fn options() -> Options {
 
 /// A server whose peer reads nothing yet, with the task that sees to it.
 pub(crate) fn stuck(driven: bool) -> (Peer, hybi::Sender, JoinHandle<hybi::Result<()>>) {
-    let (peer, ws) = Peer::of(Role::Client, &options(), 64);
+    let (peer, ws) = Peer::of(Role::Server, &options(), 64);
     let sender = ws.sender();
     let receive = async |mut ws: WebSocket| {
         while ws.recv().await?.is_some() {}
