@@ -538,7 +538,7 @@ impl Connection {
     #[inline]
     fn encode(&mut self, item: Item) {
         if item.message().len() > FRAGMENT {
-            return self.encode_in_fragments(item);
+            return self.encode_in_fragments(&item);
         }
         self.sent += 1;
         match item {
@@ -548,7 +548,7 @@ impl Connection {
     }
 
     /// Frames the first fragment; the others follow as the outbox is drained.
-    fn encode_in_fragments(&mut self, item: Item) {
+    fn encode_in_fragments(&mut self, item: &Item) {
         let message = item.message();
         self.rare().outgoing = Some(Outgoing {
             kind: message.kind(),
