@@ -345,10 +345,11 @@ impl Connection {
     #[inline]
     pub fn send(&mut self, message: Message) -> Result<(), SendError> {
         self.may_send()?;
-        if self.has_queue() {
-            self.wait(message.into(), Right::Keep);
+        if self.has_queue() || message.len() > FRAGMENT {
+            self.take_in(message.into());
         } else {
-            self.encode(message.into());
+            self.sent += 1;
+            self.encoder.message(message, &mut self.outbox);
         }
         Ok(())
     }
@@ -361,10 +362,8 @@ impl Connection {
     #[inline]
     pub fn send_ref(&mut self, message: MessageRef<'_>) -> Result<(), SendError> {
         self.may_send()?;
-        if self.has_queue() {
-            self.wait(message.to_message().into(), Right::Keep);
-        } else if message.as_bytes().len() > FRAGMENT {
-            self.encode(message.to_message().into());
+        if self.has_queue() || message.as_bytes().len() > FRAGMENT {
+            self.take_in(message.to_message().into());
         } else {
             self.sent += 1;
             self.encoder.message_ref(message, &mut self.outbox);
@@ -381,12 +380,7 @@ impl Connection {
         if self.close_sent {
             return Err(SendError::Closed);
         }
-        let item = item.into();
-        if self.has_queue() {
-            self.wait(item, Right::Keep);
-        } else {
-            self.encode(item);
-        }
+        self.take_in(item.into());
         Ok(())
     }
 
@@ -397,19 +391,29 @@ impl Connection {
     ///
     /// [`SendError::Full`] under [`Overflow::Wait`], [`SendError::Closed`] after a close: nothing
     /// was queued.
+    #[inline]
     pub fn offer(
         &mut self,
         item: impl Into<Item>,
         overflow: &Overflow,
         crowded: bool,
     ) -> Result<Admission, SendError> {
+        let item = item.into();
+        if crowded || self.close_sent || !self.is_roomy() {
+            return self.admit(item, overflow, crowded);
+        }
+        self.encode(item);
+        Ok(Admission::Queued)
+    }
+
+    fn admit(
+        &mut self,
+        mut item: Item,
+        overflow: &Overflow,
+        crowded: bool,
+    ) -> Result<Admission, SendError> {
         if self.close_sent {
             return Err(SendError::Closed);
-        }
-        let mut item = item.into();
-        if !crowded && self.is_roomy() {
-            self.encode(item);
-            return Ok(Admission::Queued);
         }
         let full = self.is_full() || crowded;
         let right = match overflow {
@@ -531,20 +535,27 @@ impl Connection {
         (self.backlog / 2).clamp(1, FRAMED)
     }
 
+    /// Frames a message, or queues it behind what waits for that.
+    fn take_in(&mut self, item: Item) {
+        if self.has_queue() {
+            self.wait(item, Right::Keep);
+        } else {
+            self.encode(item);
+        }
+    }
+
     fn wait(&mut self, item: Item, right: Right) {
         self.rare().queue.push(item, right);
     }
 
     #[inline]
     fn encode(&mut self, item: Item) {
-        if item.message().len() > FRAGMENT {
-            return self.encode_in_fragments(&item);
-        }
-        self.sent += 1;
         match item {
+            item if item.message().len() > FRAGMENT => return self.encode_in_fragments(&item),
             Item::Message(message) => self.encoder.message(message, &mut self.outbox),
             Item::Prepared(prepared) => self.encoder.prepared(&prepared, &mut self.outbox),
         }
+        self.sent += 1;
     }
 
     /// Frames the first fragment; the others follow as the outbox is drained.
