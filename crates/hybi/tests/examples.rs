@@ -135,6 +135,38 @@ async fn a_broadcast_to_others_reaches_everyone_but_its_sender() {
     hears(&mut third, "two").await;
 }
 
+/// Bytes that do not repeat in step with any buffer.
+fn noise(size: usize) -> Vec<u8> {
+    let mut state = 1_u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..size).map(|_| next()).collect()
+}
+
+#[tokio::test]
+async fn a_file_is_sent_and_received() {
+    let folder = std::env::temp_dir().join(format!("hybi-examples-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let [from, to] = ["from", "to"].map(|name| folder.join(name).display().to_string());
+    let content = noise((5 << 20) + 7);
+    fs::write(&from, &content).unwrap();
+    let mut receiver = Program::start("receive_file", &[&to, "127.0.0.1:0"]);
+    let line = receiver.line().await.unwrap();
+    let url = format!("ws://{}/", line.strip_prefix("listening on ").unwrap());
+    let mut sender = Program::start("send_file", &[&from, &url]);
+    assert_eq!(
+        sender.line().await.as_deref(),
+        Some("sent, closed with 1000 NORMAL")
+    );
+    assert!(sender.end().await.0.success());
+    assert_eq!(receiver.line().await.as_deref(), Some("received"));
+    assert!(receiver.end().await.0.success());
+    assert!(fs::read(&to).unwrap() == content);
+    fs::remove_dir_all(&folder).unwrap();
+}
+
 #[tokio::test]
 async fn who_chats_is_heard_in_the_same_room_only() {
     let (_server, addr) = Program::serve("chat", &[]).await;
