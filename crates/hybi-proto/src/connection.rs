@@ -61,6 +61,7 @@ pub struct Connection {
     outbox: Outbox,
     backlog: usize,
     auto_pong: bool,
+    holds_close: bool,
     close_sent: bool,
     close_received: bool,
     failed: bool,
@@ -85,10 +86,10 @@ struct Rare {
     /// The message that is leaving in fragments. Whatever else is sent waits in the queue.
     outgoing: Option<Outgoing>,
     /// The close frame that follows all that waits.
-    farewell: Option<Farewell>,
+    farewell: Option<Option<Close>>,
+    /// The close frame of the peer's that is not answered yet.
+    owed: Option<Option<Close>>,
 }
-
-type Farewell = Option<Close>;
 
 /// A message that leaves in fragments (§5.4).
 #[derive(Debug)]
@@ -128,6 +129,7 @@ impl Connection {
             encoder: Encoder::new(masks),
             outbox: Outbox::default(),
             auto_pong: true,
+            holds_close: false,
             close_sent: false,
             close_received: false,
             failed: false,
@@ -141,6 +143,28 @@ impl Connection {
     /// without it the caller has to [`pong`](Self::pong).
     pub fn set_auto_pong(&mut self, on: bool) {
         self.auto_pong = on;
+    }
+
+    /// Whether a close frame of the peer's is left unanswered until [`answer`](Self::answer)
+    /// (default no), because something is about to be sent that came to be before it. RFC 6455
+    /// §5.5.1: an endpoint MAY delay sending a Close frame until its current message is sent.
+    pub fn hold_close(&mut self, on: bool) {
+        self.holds_close = on;
+    }
+
+    /// Whether the peer has closed and was not answered.
+    #[must_use]
+    pub fn owes_close(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.owed.is_some())
+    }
+
+    /// Answers the close frame that was held, if there is one.
+    pub fn answer(&mut self) {
+        if let Some(rare) = &mut self.rare
+            && let Some(close) = rare.owed.take()
+        {
+            self.answer_close(close.as_ref());
+        }
     }
 
     /// Where the next bytes from the peer go: append to it; at least one byte fits.
@@ -273,7 +297,11 @@ impl Connection {
                 Ok(Some(Found::Ping(at)))
             }
             Ok(Some(Found::Close(close))) => {
-                self.answer_close(close.as_ref());
+                if self.holds_close && !self.close_sent {
+                    self.rare().owed = Some(close.clone());
+                } else {
+                    self.answer_close(close.as_ref());
+                }
                 Ok(Some(Found::Close(close)))
             }
             Err(error) => {
@@ -515,7 +543,7 @@ impl Connection {
         rare.queue = Queue::default();
         let reason = Text::from_static("the backlog is full");
         let close = Close::new(CloseCode::TRY_AGAIN_LATER, reason).ok();
-        self.push_close(close.as_ref());
+        self.close(close.as_ref());
         Admission::Closed
     }
 
@@ -686,7 +714,7 @@ impl Connection {
             Some(outgoing) if outgoing.opcode == Opcode::Continuation => {
                 let reason = Text::from_static("a message was not finished");
                 let close = Close::new(CloseCode::INTERNAL, reason).ok();
-                self.push_close(close.as_ref());
+                self.close(close.as_ref());
             }
             Some(_) => {
                 self.rare().outgoing = None;
@@ -770,6 +798,7 @@ impl Connection {
     /// Begins the closing handshake (RFC 6455 §7.1.2): queues a close frame, without a code if
     /// there is none, behind what is queued, however much that is. A second call changes nothing.
     pub fn close(&mut self, close: Option<&Close>) {
+        self.answer();
         if !self.close_sent {
             self.push_close(close);
         }
@@ -823,6 +852,7 @@ impl Connection {
 
     /// Says that the transport has ended or broken: nothing comes or goes any more.
     pub fn lost(&mut self) {
+        self.answer();
         self.decoder.silence();
         self.clear();
         self.failed = true;
