@@ -66,6 +66,11 @@ impl<S: Io> Sink<Message> for Sender<S> {
 }
 
 /// As that of its [`Receiver`].
+///
+/// Where `StreamExt` of futures-util is imported, its methods that take the stream itself come
+/// before ours that take a reference: `ws.buffered()` is the number of
+/// [`Stats::buffered`](crate::Stats::buffered) no more. `ws.split()` is
+/// [ours](WebSocket::split); `StreamExt::split(ws)` is that of futures.
 impl<S: Io> Stream for WebSocket<S> {
     type Item = Result<Message>;
 

@@ -15,6 +15,8 @@ mod broadcast;
 mod heartbeat;
 mod overflow;
 mod parts;
+mod duplex;
+mod streams;
 mod stats;
 mod hostile;
 mod opening;
