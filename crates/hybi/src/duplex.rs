@@ -342,7 +342,7 @@ impl<S: Io> AsyncWrite for Duplex<S> {
             if this.parts.iter().map(Bytes::len).sum::<usize>() >= HOLD {
                 return closing.map(Ok);
             }
-            match ready!(this.poll_part(cx, Side::Closer))? {
+            match ready!(this.poll_part(cx, Side::Closer)).map_err(broken_pipe)? {
                 Some(part) => this.parts.push_back(part),
                 None => return Poll::Ready(Ok(())),
             }

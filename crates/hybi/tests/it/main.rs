@@ -17,6 +17,7 @@ mod overflow;
 mod parts;
 mod duplex;
 mod streams;
+mod tunnel;
 mod stats;
 mod hostile;
 mod opening;
