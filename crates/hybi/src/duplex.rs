@@ -53,7 +53,9 @@ use crate::socket::WebSocket;
 /// (RFC 6455 §5.5.1), and what it has not sent by then it cannot send any more. So where
 /// [`copy_bidirectional`](tokio::io::copy_bidirectional) joins it to a TCP socket, the end of either
 /// direction is the end of both; a protocol that ends one direction long before the other has to say
-/// so in its own bytes.
+/// so in its own bytes. A write that fails because the peer has closed ends such a copy at once, with
+/// up to the 8 KiB of its buffer not passed on; where the last bytes of the peer matter even then,
+/// copy each way by itself, over [`split`](tokio::io::split).
 ///
 /// Dropped before, it ends as a dropped [`WebSocket`] does. All calls are cancel safe. A write that
 /// was polled and is not done keeps its place among those who send: see the `Sink` of
@@ -130,6 +132,7 @@ impl Wake for Both {
 
 impl<S: Io> WebSocket<S> {
     /// This socket as a stream of bytes: see [`Duplex`].
+    #[must_use]
     pub fn into_io(self) -> Duplex<S> {
         Duplex {
             ws: self,
@@ -222,17 +225,11 @@ impl<S: Io> Duplex<S> {
         } else {
             Ok(Some(bytes.into()))
         };
-        match message {
-            Ok(Some(message)) => {
-                self.ws.sender.send_ready(message).map_err(broken_pipe)?;
-                return Poll::Ready(Ok(taken));
-            }
-            Ok(None) => self.ws.sender.give_up_place(),
-            Err(error) => {
-                self.ws.sender.give_up_place();
-                return Poll::Ready(Err(error));
-            }
+        let Ok(Some(message)) = message else {
+            self.ws.sender.give_up_place();
+            return Poll::Ready(message.map(|_| taken));
         };
+        self.ws.sender.send_ready(message).map_err(broken_pipe)?;
         Poll::Ready(Ok(taken))
     }
 
@@ -273,6 +270,21 @@ impl<S: Io> Duplex<S> {
             let _ = self.ws.start_close(CloseCode::NORMAL, "");
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Closes, and holds what comes until the peer has closed too, or there is much of it.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let closing = self.poll_closing(cx)?;
+            // A peer that does the same may wait for us to read before it reads.
+            if self.parts.iter().map(Bytes::len).sum::<usize>() >= HOLD {
+                return closing.map(Ok);
+            }
+            match ready!(self.poll_part(cx, Side::Closer)).map_err(broken_pipe)? {
+                Some(part) => self.parts.push_back(part),
+                None => return Poll::Ready(Ok(())),
+            }
+        }
     }
 }
 
@@ -336,17 +348,11 @@ impl<S: Io> AsyncWrite for Duplex<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        loop {
-            let closing = this.poll_closing(cx)?;
-            // A peer that does the same may wait for us to read before it reads.
-            if this.parts.iter().map(Bytes::len).sum::<usize>() >= HOLD {
-                return closing.map(Ok);
-            }
-            match ready!(this.poll_part(cx, Side::Closer)).map_err(broken_pipe)? {
-                Some(part) => this.parts.push_back(part),
-                None => return Poll::Ready(Ok(())),
-            }
+        let end = this.poll_end(cx);
+        if end.is_ready() {
+            this.closer = None;
         }
+        end
     }
 }
 

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use tokio::sync::TryAcquireError;
+use tokio::sync::{SemaphorePermit, TryAcquireError};
 
 use crate::sync::{Mutex, PoisonError};
 use crate::wakers::Wakers;
@@ -52,7 +52,7 @@ impl Place {
                         let wakers = self.wakers.clone();
                         *stage = Stage::Waiting(Box::pin(async move {
                             let turn = wakers.turn().acquire().await;
-                            turn.map(|turn| turn.forget()).is_ok()
+                            turn.map(SemaphorePermit::forget).is_ok()
                         }));
                         continue;
                     }

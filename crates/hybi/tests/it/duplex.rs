@@ -203,11 +203,15 @@ async fn who_is_not_read_waits_with_less_than_128_kib_and_their_framing() {
 async fn a_message_that_is_never_finished_is_read_as_it_comes() {
     for driven in [false, true] {
         let options = Options::new().max_message(None);
-        let (mut peer, ws) = Peer::of(Role::Server, &options, 1000);
+        let (mut peer, ws) = Peer::of(Role::Server, &options, 4 << 20);
         let sender = ws.sender();
         let reader = run(ws, driven, |mut io| async move {
-            let mut received = vec![0; 10_000_000];
-            io.read_exact(&mut received).await.unwrap();
+            let (mut received, mut buffer) = (Vec::new(), vec![0; 1 << 20]);
+            while received.len() < 10_000_000 {
+                let n = io.read(&mut buffer).await.unwrap();
+                assert!(n <= 256 << 10, "{n} bytes were held");
+                received.extend_from_slice(&buffer[..n]);
+            }
             received == pattern(10_000_000)
         });
         let write = async {
@@ -417,6 +421,36 @@ async fn a_copy_both_ways_ends_on_both_sides_whichever_ends_first() {
             ends(copy_b).await.unwrap().unwrap(),
         );
         assert_eq!((a, b), ((len, len), (len, len)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_still_has_to_write_when_the_peer_shuts_down_is_a_broken_pipe() {
+    for (driven, client_first) in [(false, false), (false, true), (true, false), (true, true)] {
+        let (client, server) = pair_with(&Options::new(), &Options::new(), 100);
+        let (client, server) = (bridge(client, driven), bridge(server, driven));
+        let ((mut first, copy_first), (mut second, copy_second)) = if client_first {
+            (client, server)
+        } else {
+            (server, client)
+        };
+        let one = async {
+            first.write_all(&pattern(300_000)).await.unwrap();
+            first.shutdown().await.unwrap();
+            first.read_to_end(&mut Vec::new()).await.unwrap()
+        };
+        let (mut reader, mut writer) = split(second);
+        let two = async { while writer.write_all(&pattern(1000)).await.is_ok() {} };
+        let mut received = Vec::new();
+        let three = reader.read_to_end(&mut received);
+        let (passed, (), _) = ends(async { tokio::join!(one, two, three) }).await;
+        assert!(passed > 0);
+        assert!(received.len() >= 300_000 - (8 << 10));
+        assert!(received == pattern(received.len()));
+        let (up, down) = ends(copy_first).await.unwrap().unwrap();
+        assert_eq!((up, down), (300_000, passed as u64));
+        let error = ends(copy_second).await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
     }
 }
 

@@ -139,7 +139,7 @@ async fn a_gigabyte_each_way_passes_a_tunnel_in_bounded_memory() {
         let guarded = tokio::time::timeout(GUARD, tunnel(1 << 30, driven, buffer));
         guarded.await.expect("a tunnel that does not hang");
         let (time, peak) = (start.elapsed(), memory("VmHWM"));
-        println!(
+        eprintln!(
             "driven {driven}, buffers {buffer:?}: {time:?}, {before} KiB before, peak {peak} KiB"
         );
         assert!(
