@@ -210,8 +210,24 @@ impl From<CloseError> for Error {
 }
 
 impl From<io::Error> for Error {
+    /// One that was made of an [`Error`] is that one again.
     fn from(error: io::Error) -> Self {
-        Self::Io(error)
+        error.downcast().unwrap_or_else(Self::Io)
+    }
+}
+
+impl From<Error> for io::Error {
+    /// For who works with streams of bytes; [`get_ref`](io::Error::get_ref) gives the [`Error`].
+    fn from(error: Error) -> Self {
+        let kind = match &error {
+            Error::Io(error) => error.kind(),
+            error if error.is_timeout() => io::ErrorKind::TimedOut,
+            Error::Protocol(_) => io::ErrorKind::InvalidData,
+            Error::Closed => io::ErrorKind::ConnectionAborted,
+            Error::Send(_) | Error::Url(_) => io::ErrorKind::InvalidInput,
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
     }
 }
 

@@ -26,12 +26,17 @@ mod sync;
 #[path = "sync/shuttle.rs"]
 mod sync;
 mod wakers;
+mod place;
 mod link;
 mod shared;
 mod sender;
 mod receiver;
 mod parts;
 mod socket;
+mod stream;
+mod duplex;
+#[cfg(feature = "codec")]
+mod framed;
 mod driver;
 mod exchange;
 mod client;
@@ -51,6 +56,7 @@ pub use bytes::Bytes;
 pub use client::{Connect, connect};
 pub use clients::Clients;
 pub use driver::{Drive, drive};
+pub use duplex::Duplex;
 pub use error::{Error, HandshakeError, Result, Timeout};
 pub use http::{Request, Response, StatusCode};
 pub use hub::{Hub, Membership};

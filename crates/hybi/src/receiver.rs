@@ -44,16 +44,17 @@ impl<S: Io> Receiver<S> {
     /// How the connection ended, if that was not clean: once, and [`Error::Closed`] from then on.
     /// A violation by the peer is answered with the right close code before it is returned.
     pub async fn recv(&mut self) -> Result<Option<Message>> {
-        poll_fn(|cx| {
-            loop {
-                match ready!(self.poll_event(cx, Link::next))? {
-                    Some(Event::Message(message)) => return Poll::Ready(Ok(Some(message))),
-                    Some(_) => {}
-                    None => return Poll::Ready(Ok(None)),
-                }
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>>> {
+        loop {
+            match ready!(self.poll_event(cx, Link::next))? {
+                Some(Event::Message(message)) => return Poll::Ready(Ok(Some(message))),
+                Some(_) => {}
+                None => return Poll::Ready(Ok(None)),
             }
-        })
-        .await
+        }
     }
 
     /// Waits for the next event: as [`recv`](Self::recv), but pings, pongs and the close frame

@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::io::{Io, Stream};
 use crate::link::Link;
 use crate::pings::RoundTrip;
+use crate::place::Place;
 use crate::shared::{ConnectionId, Handle};
 use crate::stats::Stats;
 use crate::wakers::Interest;
@@ -33,6 +34,8 @@ pub struct Sender<S: Io = Stream> {
     handle: Handle<S>,
     /// Few have one other than `Wait`, and each handler's future holds a sender.
     overflow: Option<Box<Overflow>>,
+    /// What a [`Sink`](futures_sink::Sink) keeps between its polls; most are never polled as one.
+    place: Option<Box<Place>>,
 }
 
 /// The right to queue one message, given by [`Sender::reserve`]; dropped, it goes to the next who
@@ -86,6 +89,7 @@ impl<S: Io> Sender<S> {
         Self {
             handle,
             overflow: None,
+            place: None,
         }
     }
 
@@ -159,6 +163,7 @@ impl<S: Io> Sender<S> {
 
     /// Sends a message, or does what the policy says; gives it back if it has to wait.
     fn send_now(&self, item: Item) -> Result<Option<Item>> {
+        self.give_up_place();
         let shared = self.handle.shared();
         let mut link = shared.lock();
         if self.overflow.is_none() && (shared.is_crowded() || link.connection.is_full()) {
@@ -179,6 +184,7 @@ impl<S: Io> Sender<S> {
     ///
     /// As [`send`](Self::send).
     pub async fn reserve(&self) -> Result<Permit<'_, S>> {
+        self.give_up_place();
         let turn = self.handle.turn().acquire().await;
         // The turns end with the connection.
         let Ok(turn) = turn else {
@@ -222,6 +228,60 @@ impl<S: Io> Sender<S> {
         }
     }
 
+    /// Waits for the turn and for room, in a place that is kept until something is sent.
+    pub(crate) fn poll_place(
+        &mut self,
+        cx: &mut Context<'_>,
+        has_room: fn(&Connection) -> bool,
+    ) -> Poll<Result<()>> {
+        if self.overflow.is_some() {
+            return Poll::Ready(self.handle.lock().may_send());
+        }
+        let wakers = &self.handle.shared().wakers;
+        let place = self
+            .place
+            .get_or_insert_with(|| Box::new(Place::new(wakers.clone())));
+        if !ready!(place.poll_turn(cx)) {
+            self.handle.lock().may_send()?;
+            return Poll::Ready(Err(Error::Closed));
+        }
+        let room = ready!(self.poll_room(&mut self.handle.lock(), cx, has_room));
+        if room.is_err() {
+            self.give_up_place();
+        }
+        Poll::Ready(room)
+    }
+
+    /// Sends a message for which [`poll_place`](Self::poll_place) has found room.
+    pub(crate) fn send_ready(&mut self, message: Message) -> Result<()> {
+        let shared = self.handle.shared();
+        let mut link = shared.lock();
+        // The next one looks for room when the lock is free.
+        self.give_up_place();
+        shared.queue(&mut link, |link| link.connection.send_over(message))
+    }
+
+    /// As [`feed`](Self::feed), for a message for which [`poll_place`](Self::poll_place) may have
+    /// found room.
+    pub(crate) fn feed_ready(&mut self, message: Message) -> Result<()> {
+        let shared = self.handle.shared();
+        let mut link = shared.lock();
+        let has_room = self.give_up_place();
+        if !has_room {
+            drop(link);
+            return self.feed(message);
+        }
+        link.may_send()?;
+        link.connection.send_over(message)?;
+        self.wake_driver(&link);
+        Ok(())
+    }
+
+    /// Lets the next one have the place of a sink that was polled; true if it was its turn.
+    pub(crate) fn give_up_place(&self) -> bool {
+        self.place.as_ref().is_some_and(|place| place.give_up())
+    }
+
     /// Queues a message and writes nothing yet, so that many leave together: with the next
     /// `send`, `flush` or `recv`; on a driven connection, when the handler yields.
     ///
@@ -230,6 +290,7 @@ impl<S: Io> Sender<S> {
     /// [`SendError::Full`] while the backlog is full or somebody waits for room in it: nothing
     /// was queued. [`Error::Closed`] once the connection is closing.
     pub fn feed(&self, message: impl Into<Message>) -> Result<()> {
+        self.give_up_place();
         let shared = self.handle.shared();
         let mut link = shared.lock();
         link.may_send()?;
@@ -238,10 +299,15 @@ impl<S: Io> Sender<S> {
         if admission == Admission::Closed {
             return Err(Error::Closed);
         }
+        self.wake_driver(&link);
+        Ok(())
+    }
+
+    /// What was queued for the driver is for it to write.
+    fn wake_driver(&self, link: &Link<S>) {
         if link.driven && !link.driving {
             self.handle.wakers().wake_driver();
         }
-        Ok(())
     }
 
     /// Waits until all that was queued is handed to the operating system.
@@ -253,32 +319,33 @@ impl<S: Io> Sender<S> {
     /// An error of the transport; [`Error::Closed`] if the connection has ended without a clean
     /// close, so that what was queued may not have left.
     pub async fn flush(&self) -> Result<()> {
-        poll_fn(|cx| {
-            let mut link = self.handle.lock();
-            loop {
-                link.may_flush()?;
-                if link.driven {
-                    if link.connection.buffered() == 0 {
-                        return Poll::Ready(Ok(()));
-                    }
-                    // Whoever queued it has woken the driver.
-                    link.awaited = true;
-                    self.handle.wakers().wait(Interest::Flush, cx.waker());
-                    return Poll::Pending;
+        poll_fn(|cx| self.poll_flushed(cx)).await
+    }
+
+    pub(crate) fn poll_flushed(&self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let mut link = self.handle.lock();
+        loop {
+            link.may_flush()?;
+            if link.driven {
+                if link.connection.buffered() == 0 {
+                    return Poll::Ready(Ok(()));
                 }
-                let is_new = self.handle.wakers().wait(Interest::Flush, cx.waker());
-                if link.poll_flush().is_ready() {
-                    link.return_outbox();
-                    // Another call of the same task may wait behind the same waker.
-                    if is_new {
-                        self.handle.wakers().forget_flush(cx.waker());
-                    }
-                    return Poll::Ready(link.may_flush());
-                }
-                ready!(link.poll_write_deadlines());
+                // Whoever queued it has woken the driver.
+                link.awaited = true;
+                self.handle.wakers().wait(Interest::Flush, cx.waker());
+                return Poll::Pending;
             }
-        })
-        .await
+            let is_new = self.handle.wakers().wait(Interest::Flush, cx.waker());
+            if link.poll_flush().is_ready() {
+                link.return_outbox();
+                // Another call of the same task may wait behind the same waker.
+                if is_new {
+                    self.handle.wakers().forget_flush(cx.waker());
+                }
+                return Poll::Ready(link.may_flush());
+            }
+            ready!(link.poll_write_deadlines());
+        }
     }
 
     /// Sends a ping of at most 125 bytes (RFC 6455 §5.5.2), and gives a future of the round-trip
@@ -321,6 +388,7 @@ impl<S: Io> Sender<S> {
     /// A code that no frame may carry or a reason of more than 123 bytes: nothing is sent.
     pub fn start_close(&self, code: CloseCode, reason: impl Into<Text>) -> Result<()> {
         let close = Close::new(code, reason)?;
+        self.give_up_place();
         let mut link = self.handle.lock();
         if link.connection.state() != State::Open {
             return Ok(());
@@ -387,6 +455,7 @@ impl<S: Io> Clone for Sender<S> {
         Self {
             handle: self.handle.clone(),
             overflow: self.overflow.clone(),
+            place: None,
         }
     }
 }

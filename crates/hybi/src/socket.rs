@@ -35,8 +35,8 @@ use crate::stats::Stats;
 /// Dropping an undriven socket tries one write of what is queued and a close frame with 1001,
 /// and aborts. To be sure that all has arrived, [`close`](Self::close) it.
 pub struct WebSocket<S: Io = Stream> {
-    sender: Sender<S>,
-    receiver: Receiver<S>,
+    pub(crate) sender: Sender<S>,
+    pub(crate) receiver: Receiver<S>,
 }
 
 /// Which end of a connection this is.

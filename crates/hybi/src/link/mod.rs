@@ -79,6 +79,8 @@ pub(crate) struct Link<S> {
     end: End,
     /// Why the connection ended, until it was told; then [`Error::Closed`].
     fault: Option<Error>,
+    /// A stream has given that error, or another: it has ended.
+    pub(crate) told: bool,
     /// Some of what was queued was given up.
     cut: bool,
     deadlines: Deadlines,
@@ -152,6 +154,7 @@ impl<S: Io> Link<S> {
             abandoned: false,
             end: End::Live,
             fault: None,
+            told: false,
             cut: false,
             deadlines: Deadlines::new(options.clone()),
             pings: None,
