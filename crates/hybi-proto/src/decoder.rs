@@ -83,6 +83,9 @@ const CLAIM: usize = 64 << 10;
 /// A payload that misses this much or more is read straight into its own buffer.
 const DIRECT: usize = 128 << 10;
 
+/// A part may pin so much and its own size beyond what it is.
+const PAGE: usize = 4 << 10;
+
 /// Unmasking and checking go over a payload in pieces that stay in the inner cache.
 const PIECE: usize = 16 << 10;
 
@@ -367,11 +370,14 @@ impl Decoder {
         let bytes = std::mem::replace(&mut self.partial, rest);
         self.taken += end;
         self.done = self.partial.len();
-        Some(Part {
-            kind,
-            bytes: bytes.into(),
-            last: false,
-        })
+        // Room for what has not come is not handed out.
+        let bytes = if bytes.capacity() > 2 * end + PAGE {
+            Bytes::copy_from_slice(&bytes)
+        } else {
+            bytes.into()
+        };
+        let last = false;
+        Some(Part { kind, bytes, last })
     }
 
     /// What was found, to keep: copied out of the read buffer, or with the buffer it has.
