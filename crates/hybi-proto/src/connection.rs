@@ -626,11 +626,12 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`SendError::Full`] while the backlog is full or the part before is not framed yet;
+    /// [`SendError::Full`] while frames fill the backlog or the part before is not framed yet;
     /// [`SendError::InvalidUtf8`] if a text cannot go on like this; [`SendError::Closed`] after a
     /// close, or if no message was begun: nothing was queued.
     pub fn send_part(&mut self, bytes: Bytes) -> Result<(), SendError> {
-        let full = self.is_full();
+        // What waits behind the message waits for its parts, and takes no room from them.
+        let full = self.outbox.len() >= self.backlog;
         let outgoing = self.unfinished().ok_or(SendError::Closed)?;
         if full || !outgoing.rest.is_empty() {
             return Err(SendError::Full);
@@ -704,11 +705,14 @@ impl Connection {
     /// Whether a message can be [begun](Self::begin), or the next part of one be sent.
     #[must_use]
     pub fn takes_part(&self) -> bool {
-        let framed = |rare: &Rare| match &rare.outgoing {
-            None => rare.queue.is_empty(),
-            Some(outgoing) => !outgoing.last && outgoing.rest.is_empty(),
-        };
-        !self.is_full() && self.rare.as_deref().is_none_or(framed)
+        let rare = self.rare.as_deref();
+        match rare.and_then(|rare| rare.outgoing.as_ref()) {
+            None => !self.has_queue() && !self.is_full(),
+            Some(outgoing) => {
+                let framed = !outgoing.last && outgoing.rest.is_empty();
+                framed && self.outbox.len() < self.backlog
+            }
+        }
     }
 
     /// Queues a ping of at most 125 bytes, before all that is not framed yet.
@@ -779,14 +783,18 @@ impl Connection {
         self.close(close.as_ref());
     }
 
-    /// A close frame follows all that waits. What waits for a message that was not finished waits
-    /// in vain.
+    /// A close frame follows all that waits. What waits for a message that has begun to leave and
+    /// was not finished waits in vain.
     fn push_close(&mut self, close: Option<&Close>) {
         self.close_sent = true;
         if let Some(rare) = &mut self.rare
-            && rare.outgoing.take_if(|outgoing| !outgoing.last).is_some()
+            && let Some(outgoing) = rare.outgoing.take_if(|outgoing| !outgoing.last)
         {
-            rare.dropped.closed += std::mem::take(&mut rare.queue).count() as u64;
+            if outgoing.opcode == Opcode::Continuation {
+                rare.dropped.closed += std::mem::take(&mut rare.queue).count() as u64;
+            } else {
+                self.encode_queue(self.framed());
+            }
         }
         if self.has_queue() {
             self.rare().farewell = Some(close.cloned());
