@@ -224,25 +224,38 @@ impl Connection {
     /// what is here of it, for messages that memory should not hold. Text is cut between two
     /// characters. The limit holds for the whole of it.
     ///
-    /// Whoever goes on with `next` or `next_owned` in the middle of a message is spared the rest.
+    /// Whoever goes on with `next` or `next_owned` in the middle of a message is spared the rest, as
+    /// after [`skip`](Self::skip).
     ///
     /// # Errors
     ///
     /// As [`next`](Self::next).
     pub fn next_part(&mut self) -> Result<Option<Event>, ProtocolError> {
-        let part = match self.find()? {
-            Some(Found::Message(kind, place)) => {
-                let Event::Message(message) = self.decoder.take(Found::Message(kind, place)) else {
-                    return Ok(None);
-                };
-                let bytes = message.into_bytes();
-                let last = true;
-                Some(Part { kind, bytes, last })
-            }
-            Some(found) => return Ok(Some(self.decoder.take(found))),
-            None => self.decoder.take_part(),
-        };
-        Ok(part.map(Event::Part))
+        loop {
+            let found = self.find()?;
+            let event = match found {
+                Some(Found::Message(..)) if self.decoder.is_skipped() => continue,
+                Some(found) => match self.decoder.take(found) {
+                    Event::Message(message) => Event::Part(Part {
+                        kind: message.kind(),
+                        bytes: message.into_bytes(),
+                        last: true,
+                    }),
+                    event => event,
+                },
+                None => {
+                    let part = self.decoder.take_part();
+                    let part = part.filter(|_| !self.decoder.is_skipped());
+                    return Ok(part.map(Event::Part));
+                }
+            };
+            return Ok(Some(event));
+        }
+    }
+
+    /// Spares the caller the rest of the message of which [parts](Self::next_part) were taken.
+    pub fn skip(&mut self) {
+        self.decoder.skip();
     }
 
     /// The next event but for the rest of a message of which parts were taken.

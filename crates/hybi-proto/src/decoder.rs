@@ -39,6 +39,8 @@ pub struct Decoder {
     done: usize,
     /// Bytes of the message in progress that were handed out before.
     taken: usize,
+    /// Nobody wants the rest of it.
+    skipped: bool,
     utf8: Utf8,
 }
 
@@ -103,6 +105,7 @@ impl Decoder {
             partial: Vec::new(),
             done: 0,
             taken: 0,
+            skipped: false,
             utf8: Utf8::default(),
         }
     }
@@ -256,7 +259,7 @@ impl Decoder {
                 Step::Delivered => {
                     self.partial = Vec::new();
                     (self.kind, self.fragments) = (None, 0);
-                    (self.done, self.taken) = (0, 0);
+                    (self.done, self.taken, self.skipped) = (0, 0, false);
                     self.step = Step::Header;
                 }
                 Step::Silent => {
@@ -354,6 +357,16 @@ impl Decoder {
     #[inline]
     pub(crate) fn is_cut(&self) -> bool {
         self.taken > 0
+    }
+
+    /// Nobody wants the rest of the message in progress.
+    pub(crate) fn skip(&mut self) {
+        self.skipped = self.is_cut() && !matches!(self.step, Step::Delivered);
+    }
+
+    #[inline]
+    pub(crate) fn is_skipped(&self) -> bool {
+        self.skipped
     }
 
     /// Takes what has come of the message in progress, if that is something.

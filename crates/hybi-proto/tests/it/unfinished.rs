@@ -188,6 +188,46 @@ fn read_parts(ws: &Ws, sent: &[u8], step: usize) -> String {
 }
 
 #[test]
+fn what_is_skipped_of_a_message_is_not_part_of_the_next() {
+    let mut server = Connection::new(Role::Server, Limits::default());
+    server.skip();
+    let frames = [
+        (1, "a"),
+        (0, "b"),
+        (0x89, "p"),
+        (0x80, "c"),
+        (1, "d"),
+        (0x80, "e"),
+        (0x81, "f"),
+    ];
+    let mut seen = Vec::new();
+    for (n, (first, payload)) in frames.into_iter().enumerate() {
+        let bytes = masked_frame(&frame(first, payload.as_bytes()));
+        server.inbox().put_slice(&bytes);
+        while let Some(event) = server.next_part().unwrap() {
+            match event {
+                Event::Part(part) => seen.push((n, part.bytes, part.last)),
+                event => assert_eq!(event, Event::Ping("p".into())),
+            }
+        }
+        if n == 0 || n == 5 {
+            server.skip();
+        }
+    }
+    let expected = [
+        (0, "a", false),
+        (4, "d", false),
+        (5, "e", true),
+        (6, "f", true),
+    ];
+    assert_eq!(
+        seen,
+        expected.map(|(n, bytes, last)| (n, Bytes::from(bytes), last))
+    );
+    assert_eq!(server.messages_received(), 3);
+}
+
+#[test]
 fn a_part_pins_at_most_twice_its_size_and_a_page() {
     let mut server = Connection::new(Role::Server, Limits::default());
     let stream = masked_frame(&frame(0x82, &[7; 300_000]));
