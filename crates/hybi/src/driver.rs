@@ -246,6 +246,10 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Drive<S, Fut> {
             Some(Outcome::Returned(Ok(()))) | None if link.abandoned => CloseCode::NORMAL,
             _ => return,
         };
+        if link.abandoned {
+            // A writer that was forgotten does not finish any more.
+            link.connection.abandon();
+        }
         let close = Close::new(code, Text::default()).ok();
         link.connection.close(close.as_ref());
     }

@@ -72,6 +72,8 @@ pub(crate) struct Link<S> {
     pub(crate) flushing: bool,
     /// Somebody may wait for room, or until all has left: to be told by who drains for the driver.
     pub(crate) awaited: bool,
+    /// Somebody waits until all has left that stands behind a message in parts.
+    pub(crate) behind: bool,
     /// The last handle is gone.
     pub(crate) abandoned: bool,
     end: End,
@@ -146,6 +148,7 @@ impl<S: Io> Link<S> {
             driving: false,
             flushing: false,
             awaited: false,
+            behind: false,
             abandoned: false,
             end: End::Live,
             fault: None,
@@ -193,8 +196,9 @@ impl<S: Io> Link<S> {
         if !std::mem::take(&mut self.reading) {
             return;
         }
-        // What has not come yet is spared by the connection.
-        self.in_parts = false;
+        if std::mem::take(&mut self.in_parts) {
+            self.connection.skip();
+        }
         let mut over = false;
         self.ready.retain(|event| match event {
             Ok(Event::Part(part)) if !over => {

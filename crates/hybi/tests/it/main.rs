@@ -15,6 +15,8 @@ mod broadcast;
 mod heartbeat;
 mod overflow;
 mod parts;
+mod reader;
+mod writer;
 mod stats;
 mod hostile;
 mod opening;
