@@ -248,25 +248,38 @@ impl Connection {
     /// what is here of it, for messages that memory should not hold. Text is cut between two
     /// characters. The limit holds for the whole of it.
     ///
-    /// Whoever goes on with `next` or `next_owned` in the middle of a message is spared the rest.
+    /// Whoever goes on with `next` or `next_owned` in the middle of a message is spared the rest, as
+    /// after [`skip`](Self::skip).
     ///
     /// # Errors
     ///
     /// As [`next`](Self::next).
     pub fn next_part(&mut self) -> Result<Option<Event>, ProtocolError> {
-        let part = match self.find()? {
-            Some(Found::Message(kind, place)) => {
-                let Event::Message(message) = self.decoder.take(Found::Message(kind, place)) else {
-                    return Ok(None);
-                };
-                let bytes = message.into_bytes();
-                let last = true;
-                Some(Part { kind, bytes, last })
-            }
-            Some(found) => return Ok(Some(self.decoder.take(found))),
-            None => self.decoder.take_part(),
-        };
-        Ok(part.map(Event::Part))
+        loop {
+            let found = self.find()?;
+            let event = match found {
+                Some(Found::Message(..)) if self.decoder.is_skipped() => continue,
+                Some(found) => match self.decoder.take(found) {
+                    Event::Message(message) => Event::Part(Part {
+                        kind: message.kind(),
+                        bytes: message.into_bytes(),
+                        last: true,
+                    }),
+                    event => event,
+                },
+                None => {
+                    let part = self.decoder.take_part();
+                    let part = part.filter(|_| !self.decoder.is_skipped());
+                    return Ok(part.map(Event::Part));
+                }
+            };
+            return Ok(Some(event));
+        }
+    }
+
+    /// Spares the caller the rest of the message of which [parts](Self::next_part) were taken.
+    pub fn skip(&mut self) {
+        self.decoder.skip();
     }
 
     /// The next event but for the rest of a message of which parts were taken.
@@ -665,11 +678,12 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`SendError::Full`] while the backlog is full or the part before is not framed yet;
+    /// [`SendError::Full`] while frames fill the backlog or the part before is not framed yet;
     /// [`SendError::InvalidUtf8`] if a text cannot go on like this; [`SendError::Closed`] after a
     /// close, or if no message was begun: nothing was queued.
     pub fn send_part(&mut self, bytes: Bytes) -> Result<(), SendError> {
-        let full = self.is_full();
+        // What waits behind the message waits for its parts, and takes no room from them.
+        let full = self.outbox.len() >= self.backlog;
         let outgoing = self.unfinished().ok_or(SendError::Closed)?;
         if full || !outgoing.rest.is_empty() {
             return Err(SendError::Full);
@@ -743,11 +757,14 @@ impl Connection {
     /// Whether a message can be [begun](Self::begin), or the next part of one be sent.
     #[must_use]
     pub fn takes_part(&self) -> bool {
-        let framed = |rare: &Rare| match &rare.outgoing {
-            None => rare.queue.is_empty(),
-            Some(outgoing) => !outgoing.last && outgoing.rest.is_empty(),
-        };
-        !self.is_full() && self.rare.as_deref().is_none_or(framed)
+        let rare = self.rare.as_deref();
+        match rare.and_then(|rare| rare.outgoing.as_ref()) {
+            None => !self.has_queue() && !self.is_full(),
+            Some(outgoing) => {
+                let framed = !outgoing.last && outgoing.rest.is_empty();
+                framed && self.outbox.len() < self.backlog
+            }
+        }
     }
 
     /// Queues a ping of at most 125 bytes, before all that is not framed yet.
@@ -819,14 +836,18 @@ impl Connection {
         self.close(close.as_ref());
     }
 
-    /// A close frame follows all that waits. What waits for a message that was not finished waits
-    /// in vain.
+    /// A close frame follows all that waits. What waits for a message that has begun to leave and
+    /// was not finished waits in vain.
     fn push_close(&mut self, close: Option<&Close>) {
         self.close_sent = true;
         if let Some(rare) = &mut self.rare
-            && rare.outgoing.take_if(|outgoing| !outgoing.last).is_some()
+            && let Some(outgoing) = rare.outgoing.take_if(|outgoing| !outgoing.last)
         {
-            rare.dropped.closed += std::mem::take(&mut rare.queue).count() as u64;
+            if outgoing.opcode == Opcode::Continuation {
+                rare.dropped.closed += std::mem::take(&mut rare.queue).count() as u64;
+            } else {
+                self.encode_queue(self.framed());
+            }
         }
         if self.has_queue() {
             self.rare().farewell = Some(close.cloned());

@@ -39,6 +39,8 @@ pub struct Decoder {
     done: usize,
     /// Bytes of the message in progress that were handed out before.
     taken: usize,
+    /// Nobody wants the rest of it.
+    skipped: bool,
     utf8: Utf8,
 }
 
@@ -83,6 +85,9 @@ const CLAIM: usize = 64 << 10;
 /// A payload that misses this much or more is read straight into its own buffer.
 const DIRECT: usize = 128 << 10;
 
+/// A part may pin so much and its own size beyond what it is.
+const PAGE: usize = 4 << 10;
+
 /// Unmasking and checking go over a payload in pieces that stay in the inner cache.
 const PIECE: usize = 16 << 10;
 
@@ -100,6 +105,7 @@ impl Decoder {
             partial: Vec::new(),
             done: 0,
             taken: 0,
+            skipped: false,
             utf8: Utf8::default(),
         }
     }
@@ -253,7 +259,7 @@ impl Decoder {
                 Step::Delivered => {
                     self.partial = Vec::new();
                     (self.kind, self.fragments) = (None, 0);
-                    (self.done, self.taken) = (0, 0);
+                    (self.done, self.taken, self.skipped) = (0, 0, false);
                     self.step = Step::Header;
                 }
                 Step::Silent => {
@@ -353,6 +359,16 @@ impl Decoder {
         self.taken > 0
     }
 
+    /// Nobody wants the rest of the message in progress.
+    pub(crate) fn skip(&mut self) {
+        self.skipped = self.is_cut() && !matches!(self.step, Step::Delivered);
+    }
+
+    #[inline]
+    pub(crate) fn is_skipped(&self) -> bool {
+        self.skipped
+    }
+
     /// Takes what has come of the message in progress, if that is something.
     ///
     /// To be called when there is no event: all that is here is unmasked and checked.
@@ -367,11 +383,14 @@ impl Decoder {
         let bytes = std::mem::replace(&mut self.partial, rest);
         self.taken += end;
         self.done = self.partial.len();
-        Some(Part {
-            kind,
-            bytes: bytes.into(),
-            last: false,
-        })
+        // Room for what has not come is not handed out.
+        let bytes = if bytes.capacity() > 2 * end + PAGE {
+            Bytes::copy_from_slice(&bytes)
+        } else {
+            bytes.into()
+        };
+        let last = false;
+        Some(Part { kind, bytes, last })
     }
 
     /// What was found, to keep: copied out of the read buffer, or with the buffer it has.

@@ -172,7 +172,8 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Drive<S, Fut> {
         let mut room = false;
         let turn = loop {
             self.close_for_handler(&mut link);
-            if link.connection.owes_close() && !shared.is_waited_for(&link) {
+            let holds = link.holds_close() && shared.is_crowded();
+            if link.connection.owes_close() && !holds {
                 link.connection.answer();
             }
             let before = link.connection.buffered();
@@ -238,7 +239,8 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Drive<S, Fut> {
         if link.abandoned {
             while link.next().is_some() {}
         } else if !self.shared.wakers.awaits_event() {
-            link.decode_ahead(self.shared.is_waited_for(link));
+            let waited_for = link.waited_for && self.shared.is_crowded();
+            link.decode_ahead(waited_for);
         }
     }
 
@@ -249,6 +251,10 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Drive<S, Fut> {
             Some(Outcome::Returned(Ok(()))) | None if link.abandoned => CloseCode::NORMAL,
             _ => return,
         };
+        if link.abandoned {
+            // A writer that was forgotten does not finish any more.
+            link.connection.abandon();
+        }
         let close = Close::new(code, Text::default()).ok();
         link.connection.close(close.as_ref());
     }

@@ -105,6 +105,8 @@ impl<S: Io> Receiver<S> {
     ///
     /// As [`recv`](Self::recv).
     pub async fn recv_reader(&mut self) -> Result<Option<MessageReader<'_, S>>> {
+        // A reader may have been forgotten.
+        self.handle.lock().stop_reading();
         let part = poll_fn(|cx| {
             loop {
                 match ready!(self.poll_event(cx, Link::next_part))? {

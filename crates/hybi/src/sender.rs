@@ -213,6 +213,7 @@ impl<S: Io> Sender<S> {
                 return Poll::Ready(Err(Error::Closed));
             }
             if has_room(&link.connection) {
+                link.grace = false;
                 return Poll::Ready(Ok(()));
             }
             (link.awaited, link.waited_for) = (true, true);
@@ -336,7 +337,10 @@ impl<S: Io> Sender<S> {
                 return Poll::Pending;
             }
             let is_new = self.handle.wakers().wait(Interest::Flush, cx.waker());
-            if link.poll_flush().is_ready() {
+            let written = link.poll_flush().is_ready();
+            // The end of a message in parts is somebody else's to bring.
+            link.behind |= written && link.connection.buffered() > 0;
+            if written && link.connection.buffered() == 0 {
                 link.return_outbox();
                 // Another call of the same task may wait behind the same waker.
                 if is_new {

@@ -70,8 +70,10 @@ impl<S: Io> Shared<S> {
         let queued = queue(link).map_err(Into::into);
         let _ = link.poll_drain();
         link.return_outbox();
-        // Who waits in another task sets the timer, or has no room to wait for any more.
-        if link.lacks_timer() || link.connection.state() != State::Open {
+        // Who waits in another task sets the timer, or has no room to wait for any more; or it
+        // waited for the end of a message in parts.
+        let over = !link.connection.is_unfinished() && std::mem::take(&mut link.behind);
+        if link.lacks_timer() || link.connection.state() != State::Open || over {
             self.wakers.wake_waiting();
         }
         queued
@@ -97,7 +99,8 @@ impl<S: Io> Shared<S> {
         if *overflow != Overflow::Wait && link.connection.is_full() {
             self.make_room(link);
         }
-        let admission = link.connection.offer(item, overflow, self.is_crowded());
+        let crowded = self.is_crowded_for(link, overflow);
+        let admission = link.connection.offer(item, overflow, crowded);
         if admission == Ok(Admission::Closed) {
             link.span.overflowed();
         }
@@ -114,7 +117,7 @@ impl<S: Io> Shared<S> {
         if *overflow != Overflow::Wait && link.connection.is_full() {
             self.make_room(link);
         }
-        let crowded = self.is_crowded();
+        let crowded = self.is_crowded_for(link, overflow);
         let admission = link.connection.offer_prepared(prepared, overflow, crowded);
         if admission == Ok(Admission::Closed) {
             link.span.overflowed();
@@ -138,10 +141,10 @@ impl<S: Io> Shared<S> {
         self.wakers.turn().available_permits() == 0
     }
 
-    /// Whether somebody waits for room: who was not too late when it came has time to send before
-    /// a close is answered.
-    pub(crate) fn is_waited_for(&self, link: &Link<S>) -> bool {
-        link.waited_for && self.is_crowded()
+    /// Whether a message under this policy has to leave the room to who waits for it. Who sends a
+    /// message in parts waits for none of what stands behind it.
+    fn is_crowded_for(&self, link: &Link<S>, overflow: &Overflow) -> bool {
+        self.is_crowded() && (*overflow == Overflow::Wait || !link.connection.is_unfinished())
     }
 
     pub(crate) fn id(&self) -> ConnectionId {

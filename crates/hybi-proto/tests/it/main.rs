@@ -9,5 +9,6 @@ mod close;
 mod limits;
 mod overflow;
 mod parts;
+mod unfinished;
 mod handshake;
 mod cuts;

@@ -44,8 +44,9 @@ impl<S: Io> Link<S> {
 
     /// Notes what can be owed without anybody reading.
     fn note_unread(&mut self) {
-        self.deadlines
-            .note(Owed::Part, self.connection.is_unfinished());
+        // While the part before still leaves, it is the peer who owes.
+        let idle = self.connection.is_unfinished() && self.connection.takes_part();
+        self.deadlines.note(Owed::Part, idle);
         let closing = self.connection.state() != State::Open || self.connection.owes_close();
         let closing = closing && !self.has_ended();
         self.deadlines.note(Owed::Close, closing);

@@ -74,6 +74,10 @@ pub(crate) struct Link<S> {
     pub(crate) awaited: bool,
     /// Who has the turn waits for room.
     pub(crate) waited_for: bool,
+    /// It has done so since before the peer closed, or answers what came before that.
+    pub(crate) grace: bool,
+    /// Somebody waits until all has left that stands behind a message in parts.
+    pub(crate) behind: bool,
     /// The last handle is gone.
     pub(crate) abandoned: bool,
     end: End,
@@ -151,6 +155,8 @@ impl<S: Io> Link<S> {
             flushing: false,
             awaited: false,
             waited_for: false,
+            grace: false,
+            behind: false,
             abandoned: false,
             end: End::Live,
             fault: None,
@@ -199,8 +205,9 @@ impl<S: Io> Link<S> {
         if !std::mem::take(&mut self.reading) {
             return;
         }
-        // What has not come yet is spared by the connection.
-        self.in_parts = false;
+        if std::mem::take(&mut self.in_parts) {
+            self.connection.skip();
+        }
         let mut over = false;
         self.ready.retain(|event| match event {
             Ok(Event::Part(part)) if !over => {
@@ -220,8 +227,10 @@ impl<S: Io> Link<S> {
                 // What a burst needed is not kept.
                 self.ready = VecDeque::new();
             }
-            if matches!(event, Ok(Event::Close(_))) {
-                self.connection.answer();
+            match &event {
+                Ok(Event::Close(_)) => self.connection.answer(),
+                // Its answer is not too late either.
+                _ => self.grace = self.connection.owes_close(),
             }
             return Some(event);
         }
@@ -241,6 +250,7 @@ impl<S: Io> Link<S> {
     /// Decodes what is here although nobody asks for it yet, so that pings and closes are
     /// answered, up to [`AHEAD`]; a close not yet, if `hold_close`.
     pub(crate) fn decode_ahead(&mut self, hold_close: bool) {
+        let owed = self.connection.owes_close();
         self.connection.hold_close(hold_close);
         while !self.is_ahead()
             && let Some(event) = self.decode(false)
@@ -248,6 +258,12 @@ impl<S: Io> Link<S> {
             self.hold(event);
         }
         self.connection.hold_close(false);
+        self.grace |= self.connection.owes_close() && !owed;
+    }
+
+    /// Whether the answer to a close has to wait for who waits for room.
+    pub(crate) fn holds_close(&self) -> bool {
+        self.waited_for && (self.grace || self.ready.len() > 1)
     }
 
     fn decode(&mut self, parts: bool) -> Option<Result<Event, ProtocolError>> {

@@ -345,3 +345,24 @@ async fn a_close_is_answered_at_once_while_the_handler_is_busy_elsewhere() {
     );
     assert!(begin.elapsed().is_zero());
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_sends_without_end_does_not_hold_the_answer_to_a_close() {
+    let options = Options::new().backlog(1000);
+    let (mut peer, ws) = Peer::of(Role::Server, &options, 512);
+    let task = tokio::spawn(drive(ws, |mut ws| async move {
+        loop {
+            ws.send(vec![0; 500]).await?;
+        }
+    }));
+    settle().await;
+    peer.send(Frame::close(1000, "")).await.unwrap();
+    let mut after = 0;
+    while ends(peer.recv()).await.unwrap() != Some(Frame::close(1000, "")) {
+        after += 1;
+    }
+    assert!(after < 10, "{after}");
+    peer.shutdown().await.unwrap();
+    let error = ends(task).await.unwrap().unwrap_err();
+    assert!(matches!(error, Error::Closed));
+}

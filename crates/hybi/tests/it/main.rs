@@ -18,6 +18,8 @@ mod parts;
 mod duplex;
 mod streams;
 mod tunnel;
+mod reader;
+mod writer;
 mod stats;
 mod hostile;
 mod opening;
