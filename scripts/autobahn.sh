@@ -55,11 +55,13 @@ client_side() {
         cargo build --release --quiet -p hybi --example autobahn_client
         client=(cargo run --release --quiet -p hybi --example autobahn_client --)
     fi
+    # The shell that starts in the background makes the file when it likes.
+    : >"$reports/client-kosoku.log"
     "$kosoku" -m fuzzingserver 127.0.0.1:0 -o "$reports/client" "${without[@]}" \
         >"$reports/client-kosoku.log" 2>&1 </dev/null &
     peer=$!
     started+=("$peer")
-    for _ in {1..100}; do
+    for _ in {1..300}; do
         port=$(sed -n 's|.*ws://127\.0\.0\.1:||p' "$reports/client-kosoku.log")
         [ -n "$port" ] && break
         sleep 0.1

@@ -61,6 +61,7 @@ pub struct Connection {
     outbox: Outbox,
     backlog: usize,
     auto_pong: bool,
+    holds_close: bool,
     close_sent: bool,
     close_received: bool,
     failed: bool,
@@ -85,10 +86,10 @@ struct Rare {
     /// The message that is leaving in fragments. Whatever else is sent waits in the queue.
     outgoing: Option<Outgoing>,
     /// The close frame that follows all that waits.
-    farewell: Option<Farewell>,
+    farewell: Option<Option<Close>>,
+    /// The close frame of the peer's that is not answered yet.
+    owed: Option<Option<Close>>,
 }
-
-type Farewell = Option<Close>;
 
 /// A message that leaves in fragments (§5.4).
 #[derive(Debug)]
@@ -128,6 +129,7 @@ impl Connection {
             encoder: Encoder::new(masks),
             outbox: Outbox::default(),
             auto_pong: true,
+            holds_close: false,
             close_sent: false,
             close_received: false,
             failed: false,
@@ -141,6 +143,28 @@ impl Connection {
     /// without it the caller has to [`pong`](Self::pong).
     pub fn set_auto_pong(&mut self, on: bool) {
         self.auto_pong = on;
+    }
+
+    /// Whether a close frame of the peer's is left unanswered until [`answer`](Self::answer)
+    /// (default no), because something is about to be sent that came to be before it. RFC 6455
+    /// §5.5.1: an endpoint MAY delay sending a Close frame until its current message is sent.
+    pub fn hold_close(&mut self, on: bool) {
+        self.holds_close = on;
+    }
+
+    /// Whether the peer has closed and was not answered.
+    #[must_use]
+    pub fn owes_close(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.owed.is_some())
+    }
+
+    /// Answers the close frame that was held, if there is one.
+    pub fn answer(&mut self) {
+        if let Some(rare) = &mut self.rare
+            && let Some(close) = rare.owed.take()
+        {
+            self.answer_close(close.as_ref());
+        }
     }
 
     /// Where the next bytes from the peer go: append to it; at least one byte fits.
@@ -273,7 +297,11 @@ impl Connection {
                 Ok(Some(Found::Ping(at)))
             }
             Ok(Some(Found::Close(close))) => {
-                self.answer_close(close.as_ref());
+                if self.holds_close && !self.close_sent {
+                    self.rare().owed = Some(close.clone());
+                } else {
+                    self.answer_close(close.as_ref());
+                }
                 Ok(Some(Found::Close(close)))
             }
             Err(error) => {
@@ -345,10 +373,11 @@ impl Connection {
     #[inline]
     pub fn send(&mut self, message: Message) -> Result<(), SendError> {
         self.may_send()?;
-        if self.has_queue() {
-            self.wait(message.into(), Right::Keep);
+        if self.has_queue() || message.len() > FRAGMENT {
+            self.take_in(message.into());
         } else {
-            self.encode(message.into());
+            self.sent += 1;
+            self.encoder.message(message, &mut self.outbox);
         }
         Ok(())
     }
@@ -361,10 +390,8 @@ impl Connection {
     #[inline]
     pub fn send_ref(&mut self, message: MessageRef<'_>) -> Result<(), SendError> {
         self.may_send()?;
-        if self.has_queue() {
-            self.wait(message.to_message().into(), Right::Keep);
-        } else if message.as_bytes().len() > FRAGMENT {
-            self.encode(message.to_message().into());
+        if self.has_queue() || message.as_bytes().len() > FRAGMENT {
+            self.take_in(message.to_message().into());
         } else {
             self.sent += 1;
             self.encoder.message_ref(message, &mut self.outbox);
@@ -381,12 +408,7 @@ impl Connection {
         if self.close_sent {
             return Err(SendError::Closed);
         }
-        let item = item.into();
-        if self.has_queue() {
-            self.wait(item, Right::Keep);
-        } else {
-            self.encode(item);
-        }
+        self.take_in(item.into());
         Ok(())
     }
 
@@ -397,19 +419,29 @@ impl Connection {
     ///
     /// [`SendError::Full`] under [`Overflow::Wait`], [`SendError::Closed`] after a close: nothing
     /// was queued.
+    #[inline]
     pub fn offer(
         &mut self,
         item: impl Into<Item>,
         overflow: &Overflow,
         crowded: bool,
     ) -> Result<Admission, SendError> {
+        let item = item.into();
+        if crowded || self.close_sent || !self.is_roomy() {
+            return self.admit(item, overflow, crowded);
+        }
+        self.encode(item);
+        Ok(Admission::Queued)
+    }
+
+    fn admit(
+        &mut self,
+        mut item: Item,
+        overflow: &Overflow,
+        crowded: bool,
+    ) -> Result<Admission, SendError> {
         if self.close_sent {
             return Err(SendError::Closed);
-        }
-        let mut item = item.into();
-        if !crowded && self.is_roomy() {
-            self.encode(item);
-            return Ok(Admission::Queued);
         }
         let full = self.is_full() || crowded;
         let right = match overflow {
@@ -511,7 +543,7 @@ impl Connection {
         rare.queue = Queue::default();
         let reason = Text::from_static("the backlog is full");
         let close = Close::new(CloseCode::TRY_AGAIN_LATER, reason).ok();
-        self.push_close(close.as_ref());
+        self.close(close.as_ref());
         Admission::Closed
     }
 
@@ -531,20 +563,27 @@ impl Connection {
         (self.backlog / 2).clamp(1, FRAMED)
     }
 
+    /// Frames a message, or queues it behind what waits for that.
+    fn take_in(&mut self, item: Item) {
+        if self.has_queue() {
+            self.wait(item, Right::Keep);
+        } else {
+            self.encode(item);
+        }
+    }
+
     fn wait(&mut self, item: Item, right: Right) {
         self.rare().queue.push(item, right);
     }
 
     #[inline]
     fn encode(&mut self, item: Item) {
-        if item.message().len() > FRAGMENT {
-            return self.encode_in_fragments(&item);
-        }
-        self.sent += 1;
         match item {
+            item if item.message().len() > FRAGMENT => return self.encode_in_fragments(&item),
             Item::Message(message) => self.encoder.message(message, &mut self.outbox),
             Item::Prepared(prepared) => self.encoder.prepared(&prepared, &mut self.outbox),
         }
+        self.sent += 1;
     }
 
     /// Frames the first fragment; the others follow as the outbox is drained.
@@ -675,7 +714,7 @@ impl Connection {
             Some(outgoing) if outgoing.opcode == Opcode::Continuation => {
                 let reason = Text::from_static("a message was not finished");
                 let close = Close::new(CloseCode::INTERNAL, reason).ok();
-                self.push_close(close.as_ref());
+                self.close(close.as_ref());
             }
             Some(_) => {
                 self.rare().outgoing = None;
@@ -759,6 +798,7 @@ impl Connection {
     /// Begins the closing handshake (RFC 6455 §7.1.2): queues a close frame, without a code if
     /// there is none, behind what is queued, however much that is. A second call changes nothing.
     pub fn close(&mut self, close: Option<&Close>) {
+        self.answer();
         if !self.close_sent {
             self.push_close(close);
         }
@@ -812,6 +852,7 @@ impl Connection {
 
     /// Says that the transport has ended or broken: nothing comes or goes any more.
     pub fn lost(&mut self) {
+        self.answer();
         self.decoder.silence();
         self.clear();
         self.failed = true;

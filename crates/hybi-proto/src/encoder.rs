@@ -29,6 +29,9 @@ impl Encoder {
     #[inline]
     pub(crate) fn message(&self, message: Message, outbox: &mut Outbox) {
         let opcode = message.kind().into();
+        if self.masks.is_some() || message.len() < LINK {
+            return self.frame(opcode, message.as_bytes(), outbox);
+        }
         self.fragment(opcode, true, message.into_bytes(), outbox);
     }
 

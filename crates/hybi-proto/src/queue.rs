@@ -117,6 +117,7 @@ impl From<&Prepared> for Item {
 }
 
 impl Item {
+    #[inline]
     pub(crate) fn message(&self) -> &Message {
         match self {
             Self::Message(message) => message,

@@ -172,6 +172,9 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Drive<S, Fut> {
         let mut room = false;
         let turn = loop {
             self.close_for_handler(&mut link);
+            if link.connection.owes_close() && !shared.is_waited_for(&link) {
+                link.connection.answer();
+            }
             let before = link.connection.buffered();
             let _ = link.poll_flush();
             let left = link.connection.buffered();
@@ -235,7 +238,7 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Drive<S, Fut> {
         if link.abandoned {
             while link.next().is_some() {}
         } else if !self.shared.wakers.awaits_event() {
-            link.decode_ahead();
+            link.decode_ahead(self.shared.is_waited_for(link));
         }
     }
 

@@ -207,6 +207,7 @@ impl<S: Io> Sender<S> {
         has_room: fn(&Connection) -> bool,
     ) -> Poll<Result<()>> {
         loop {
+            link.waited_for = false;
             link.may_send()?;
             if link.connection.state() != State::Open {
                 return Poll::Ready(Err(Error::Closed));
@@ -214,7 +215,7 @@ impl<S: Io> Sender<S> {
             if has_room(&link.connection) {
                 return Poll::Ready(Ok(()));
             }
-            link.awaited = true;
+            (link.awaited, link.waited_for) = (true, true);
             self.handle.wakers().wait(Interest::Send, cx.waker());
             if link.driven {
                 return Poll::Pending;

@@ -138,6 +138,12 @@ impl<S: Io> Shared<S> {
         self.wakers.turn().available_permits() == 0
     }
 
+    /// Whether somebody waits for room: who was not too late when it came has time to send before
+    /// a close is answered.
+    pub(crate) fn is_waited_for(&self, link: &Link<S>) -> bool {
+        link.waited_for && self.is_crowded()
+    }
+
     pub(crate) fn id(&self) -> ConnectionId {
         self.id
     }

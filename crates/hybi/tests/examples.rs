@@ -23,6 +23,22 @@ const GUARD: Duration = Duration::from_secs(60);
 /// The silence that the heartbeats are told to bear, in seconds: long for a machine that is busy.
 const SILENCE: &str = "2";
 
+/// An example that is about to run; killed when dropped.
+fn command(name: &str, args: &[&str]) -> Command {
+    let tests = std::env::current_exe().unwrap();
+    let target = tests.parent().and_then(Path::parent).unwrap();
+    let path = target.join("examples").join(name);
+    let path = path.with_extension(std::env::consts::EXE_EXTENSION);
+    assert!(
+        path.exists(),
+        "{name} is not there: cargo build -p hybi --examples"
+    );
+    let mut command = Command::new(path);
+    command.args(args).kill_on_drop(true);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
 /// An example that runs; killed when dropped.
 struct Program {
     child: Child,
@@ -31,19 +47,7 @@ struct Program {
 
 impl Program {
     fn start(name: &str, args: &[&str]) -> Self {
-        let tests = std::env::current_exe().unwrap();
-        let target = tests.parent().and_then(Path::parent).unwrap();
-        let path = target.join("examples").join(name);
-        let mut child = Command::new(path.with_extension(std::env::consts::EXE_EXTENSION))
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap_or_else(|error| {
-                panic!("{name}: {error}; build it with `cargo build -p hybi --examples`")
-            });
+        let mut child = command(name, args).stdin(Stdio::null()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap()).lines();
         Self { child, stdout }
     }
@@ -133,6 +137,89 @@ async fn a_broadcast_to_others_reaches_everyone_but_its_sender() {
     says(&mut second, "two").await;
     hears(&mut first, "two").await;
     hears(&mut third, "two").await;
+}
+
+/// Bytes that do not repeat in step with any buffer.
+fn noise(size: usize) -> Vec<u8> {
+    let mut state = 1_u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..size).map(|_| next()).collect()
+}
+
+#[tokio::test]
+async fn a_file_is_sent_and_received() {
+    let folder = std::env::temp_dir().join(format!("hybi-examples-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let [from, to] = ["from", "to"].map(|name| folder.join(name).display().to_string());
+    let content = noise((5 << 20) + 7);
+    fs::write(&from, &content).unwrap();
+    let mut receiver = Program::start("receive_file", &[&to, "127.0.0.1:0"]);
+    let line = receiver.line().await.unwrap();
+    let url = format!("ws://{}/", line.strip_prefix("listening on ").unwrap());
+    let mut sender = Program::start("send_file", &[&from, &url]);
+    assert_eq!(
+        sender.line().await.as_deref(),
+        Some("sent, closed with 1000 NORMAL")
+    );
+    assert!(sender.end().await.0.success());
+    assert_eq!(receiver.line().await.as_deref(), Some("received"));
+    assert!(receiver.end().await.0.success());
+    assert!(fs::read(&to).unwrap() == content);
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+#[tokio::test]
+async fn what_is_piped_through_an_echo_comes_back() {
+    let url = serve(|mut ws, _request| async move {
+        while let Some(message) = ws.recv().await? {
+            ws.send(message).await?;
+        }
+        Ok(())
+    })
+    .await;
+    let mut pipe = command("pipe", &[&url])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = pipe.stdin.take().unwrap();
+    let content = noise((3 << 20) + 7);
+    let sent = content.clone();
+    tokio::spawn(async move { stdin.write_all(&sent).await });
+    let output = ends(pipe.wait_with_output()).await.unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{stderr}");
+    assert!(output.stdout == content, "{} bytes", output.stdout.len());
+}
+
+#[tokio::test]
+async fn tcp_passes_through_a_tunnel() {
+    let target = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target_addr = target.local_addr().unwrap().to_string();
+    let listening = async |end: &str, there: &str, here: &str| {
+        let mut program = Program::start("tunnel", &[end, there, here]);
+        let line = program.line().await.unwrap();
+        let addr = line.strip_prefix("listening on ").unwrap().to_owned();
+        (program, addr)
+    };
+    let (_exit, addr) = listening("exit", &target_addr, "127.0.0.1:0").await;
+    let (_entry, addr) = listening("entry", "127.0.0.1:0", &format!("ws://{addr}/")).await;
+    tokio::spawn(async move {
+        let (mut tcp, _) = target.accept().await?;
+        let (mut read, mut write) = tcp.split();
+        tokio::io::copy(&mut read, &mut write).await
+    });
+    let mut tcp = TcpStream::connect(addr).await.unwrap();
+    let content = noise((1 << 20) + 7);
+    let (mut read, mut write) = tcp.split();
+    let mut echo = vec![0; content.len()];
+    let writing = write.write_all(&content);
+    let (wrote, got) = ends(async { tokio::join!(writing, read.read_exact(&mut echo)) }).await;
+    wrote.unwrap();
+    got.unwrap();
+    assert!(echo == content);
 }
 
 #[tokio::test]
@@ -267,7 +354,7 @@ fn an_example_is_short_and_run_by_a_test() {
             continue;
         }
         seen += 1;
-        let run = [format!("serve(\"{name}\""), format!("start(\"{name}\"")];
+        let run = ["serve", "start", "command"].map(|how| format!("{how}(\"{name}\""));
         let tests = include_str!("examples.rs");
         assert!(
             run.iter().any(|run| tests.contains(run)),

@@ -46,7 +46,8 @@ impl<S: Io> Link<S> {
     fn note_unread(&mut self) {
         self.deadlines
             .note(Owed::Part, self.connection.is_unfinished());
-        let closing = self.connection.state() != State::Open && !self.has_ended();
+        let closing = self.connection.state() != State::Open || self.connection.owes_close();
+        let closing = closing && !self.has_ended();
         self.deadlines.note(Owed::Close, closing);
     }
 
@@ -55,6 +56,10 @@ impl<S: Io> Link<S> {
         match ready!(self.deadlines.poll(owed, &self.waker)) {
             // The peer had its time to read our last frame.
             Owed::End => self.lose(Error::Closed),
+            Owed::Close if self.connection.owes_close() => {
+                self.deadlines.note(Owed::Close, false);
+                self.connection.answer();
+            }
             Owed::Close => self.lose(Error::Timeout(Timeout::Close)),
             Owed::Write | Owed::Part => self.lose(Error::Timeout(Timeout::Write)),
             Owed::Tick => {

@@ -72,6 +72,8 @@ pub(crate) struct Link<S> {
     pub(crate) flushing: bool,
     /// Somebody may wait for room, or until all has left: to be told by who drains for the driver.
     pub(crate) awaited: bool,
+    /// Who has the turn waits for room.
+    pub(crate) waited_for: bool,
     /// The last handle is gone.
     pub(crate) abandoned: bool,
     end: End,
@@ -148,6 +150,7 @@ impl<S: Io> Link<S> {
             driving: false,
             flushing: false,
             awaited: false,
+            waited_for: false,
             abandoned: false,
             end: End::Live,
             fault: None,
@@ -217,6 +220,9 @@ impl<S: Io> Link<S> {
                 // What a burst needed is not kept.
                 self.ready = VecDeque::new();
             }
+            if matches!(event, Ok(Event::Close(_))) {
+                self.connection.answer();
+            }
             return Some(event);
         }
         let event = self.decode(parts);
@@ -233,13 +239,15 @@ impl<S: Io> Link<S> {
     }
 
     /// Decodes what is here although nobody asks for it yet, so that pings and closes are
-    /// answered, up to [`AHEAD`].
-    pub(crate) fn decode_ahead(&mut self) {
+    /// answered, up to [`AHEAD`]; a close not yet, if `hold_close`.
+    pub(crate) fn decode_ahead(&mut self, hold_close: bool) {
+        self.connection.hold_close(hold_close);
         while !self.is_ahead()
             && let Some(event) = self.decode(false)
         {
             self.hold(event);
         }
+        self.connection.hold_close(false);
     }
 
     fn decode(&mut self, parts: bool) -> Option<Result<Event, ProtocolError>> {
@@ -483,7 +491,7 @@ mod tests {
         let many = [0x82, 3, 1, 2, 3].repeat(1000);
         peer.write_all(&many).await.unwrap();
         assert!(link.poll_fill(false).is_ready());
-        link.decode_ahead();
+        link.decode_ahead(false);
         link.return_inbox();
         assert!(link.has_ready() && link.connection.unread() > 0);
         link.lend_outbox();

@@ -291,3 +291,57 @@ async fn a_socket_may_be_kept_and_dropped_after_its_end() {
     assert!(debug.contains("Closed"), "{debug}");
     drop((client, server));
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_to_send_when_the_peer_closes_is_not_too_late() {
+    const MESSAGES: usize = 40;
+    let options = Options::new().backlog(1000);
+    let (mut peer, ws) = Peer::of(Role::Server, &options, 512);
+    let task = tokio::spawn(drive(ws, echo));
+    for number in 0..MESSAGES {
+        let message = Frame::binary(vec![number as u8; 500]);
+        peer.send(message).await.unwrap();
+    }
+    peer.send(Frame::close(1000, "")).await.unwrap();
+    settle().await;
+    for number in 0..MESSAGES {
+        let echo = ends(peer.recv()).await.unwrap();
+        assert_eq!(echo, Some(Frame::binary(vec![number as u8; 500])));
+    }
+    assert_eq!(
+        ends(peer.recv()).await.unwrap(),
+        Some(Frame::close(1000, ""))
+    );
+    peer.shutdown().await.unwrap();
+    ends(task).await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_closes_and_reads_nothing_is_given_up() {
+    let options = Options::new().backlog(1000).write_timeout(None);
+    let (mut peer, ws) = Peer::of(Role::Server, &options, 512);
+    let task = tokio::spawn(drive(ws, echo));
+    for _ in 0..10 {
+        peer.send(Frame::binary(vec![0; 500])).await.unwrap();
+    }
+    peer.send(Frame::close(1000, "")).await.unwrap();
+    assert!(ends(task).await.unwrap().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_is_answered_at_once_while_the_handler_is_busy_elsewhere() {
+    let (mut peer, ws) = Peer::client();
+    let _task = tokio::spawn(drive(ws, |ws| async move {
+        tokio::time::sleep(std::time::Duration::from_secs(1000)).await;
+        drop(ws);
+        Ok(())
+    }));
+    peer.send(Frame::text("not taken")).await.unwrap();
+    peer.send(Frame::close(4000, "")).await.unwrap();
+    let begin = tokio::time::Instant::now();
+    assert_eq!(
+        ends(peer.recv()).await.unwrap(),
+        Some(Frame::close(4000, ""))
+    );
+    assert!(begin.elapsed().is_zero());
+}
