@@ -41,7 +41,8 @@ use crate::socket::WebSocket;
 /// **The end**: reading gives an end of file after a clean close. Every other end is an error, and
 /// [`io::Error::get_ref`] gives the [`Error`]: `UnexpectedEof` if the peer was gone without a close
 /// frame, `InvalidData` if it broke a rule, `TimedOut` if a deadline passed, else what the transport
-/// said; then `ConnectionAborted`. To write to what is closing is `BrokenPipe`.
+/// said; then `ConnectionAborted`. To write to what is closing is `BrokenPipe`, once what was written
+/// before has left.
 ///
 /// **Shutting down** is the closing handshake: what was written leaves, then a close frame with 1000,
 /// and then it waits for the peer's under [`Options::close_timeout`](crate::Options::close_timeout).
@@ -213,7 +214,11 @@ impl<S: Io> Duplex<S> {
             return Poll::Ready(Ok(0));
         }
         let has_room = |link: &Connection| link.buffered() < BACKLOG && !link.is_full();
-        ready!(self.ws.sender.poll_place(cx, has_room)).map_err(broken_pipe)?;
+        if let Err(error) = ready!(self.ws.sender.poll_place(cx, has_room)) {
+            // Who is told may drop us: what was written before, and our answer, leave first.
+            let _ = ready!(self.ws.sender.poll_flushed(cx));
+            return Poll::Ready(Err(broken_pipe(error)));
+        }
         let mut bytes = Vec::with_capacity(self.cut.len() + taken);
         bytes.extend_from_slice(&self.cut);
         let whole = self.cut.len() + taken;

@@ -358,6 +358,35 @@ async fn a_shutdown_and_a_read_in_two_tasks_both_come_to_their_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_read_and_a_shutdown_do_not_wait_for_one_that_was_dropped() {
+    for driven in [false, true] {
+        for read_is_dropped in [false, true] {
+            let (mut peer, ws) = Peer::client();
+            let task = run(ws, driven, move |io| async move {
+                let (mut reader, mut writer) = split(io);
+                let mut byte = [0; 1];
+                if read_is_dropped {
+                    let close = tokio::spawn(async move { writer.shutdown().await });
+                    settle().await;
+                    assert!(poll_times(reader.read(&mut byte), 1).is_none());
+                    close.await.unwrap().unwrap();
+                } else {
+                    let read = tokio::spawn(async move { reader.read(&mut [0; 1]).await });
+                    settle().await;
+                    assert!(poll_times(writer.shutdown(), 1).is_none());
+                    assert_eq!(read.await.unwrap().unwrap(), 0);
+                }
+            });
+            let close = ends(peer.recv()).await.unwrap().unwrap();
+            settle().await;
+            peer.send(close).await.unwrap();
+            ends(task).await.unwrap();
+            drop(peer);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_that_shut_down_at_once_with_full_buffers_both_end() {
     for driven in [false, true] {
         let (client, server) = pair_with(&Options::new(), &Options::new(), 100);
