@@ -19,6 +19,7 @@ mod stats;
 mod hostile;
 mod opening;
 mod pings;
+mod session;
 mod share;
 mod shutdown;
 mod unframed;
