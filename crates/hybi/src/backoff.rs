@@ -160,7 +160,7 @@ impl Backoff {
     /// How long the server is to be left alone, if it has asked for that.
     pub(crate) fn pause(&self, why: &Error, fraction: f64) -> Option<Duration> {
         let (least, more) = match why {
-            Error::PeerClosed(info) => {
+            Error::ClosedWith(info) => {
                 let (least, most) = match info.code {
                     CloseCode::SERVICE_RESTART => self.restart,
                     CloseCode::TRY_AGAIN_LATER => self.overload,

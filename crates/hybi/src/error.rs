@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 use std::{fmt, io};
 
 use http::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
-use hybi_proto::close::CloseInfo;
+use hybi_proto::close::{CloseInfo, Initiator};
 use hybi_proto::code::CloseCode;
 use hybi_proto::error::{CloseError, ProtocolError, SendError};
 use hybi_proto::handshake::{OptionsError, RequestError, ResponseError, UrlError};
@@ -30,9 +30,9 @@ pub enum Error {
     Timeout(Timeout),
     /// The connection has ended before; the first call after the end said how.
     Closed,
-    /// The peer closed the connection with a close frame. Only a [`Session`](crate::Session) says
-    /// so, for which such an end is a reason to connect again, or to give up.
-    PeerClosed(Box<CloseInfo>),
+    /// The connection was closed with a close frame. Only a [`Session`](crate::Session) says so,
+    /// for which such an end is a reason to connect again, or to give up.
+    ClosedWith(Box<CloseInfo>),
     /// An error of the handler's own, made by [`Error::other`].
     Other(Box<dyn std::error::Error + Send + Sync>),
 }
@@ -107,6 +107,7 @@ impl Error {
     /// | any other answer to the handshake, 401 and 404 for instance | no |
     /// | the peer closed with 1001, 1011, 1012, 1013 or 1014: it goes, fails, restarts, is overloaded, or what is behind it fails | yes |
     /// | the peer closed with any other code: it is done (1000, 1005), does not like what we do (1002, 1003, 1007 to 1010), or has a reason of its own (3000 to 4999) | no |
+    /// | this end closed, by [`max_lifetime`](crate::Options::max_lifetime) | yes |
     /// | [`Protocol`](Self::Protocol): the peer broke a rule; it would break it again | no |
     /// | [`Send`](Self::Send), [`Url`](Self::Url), [`Closed`](Self::Closed), [`Other`](Self::Other): a caller's own | no |
     #[must_use]
@@ -121,7 +122,8 @@ impl Error {
                 501 | 505 => false,
                 status => matches!(status, 408 | 425 | 429 | 500..),
             }),
-            Self::PeerClosed(info) => matches!(
+            Self::ClosedWith(info) if info.initiator == Initiator::Local => true,
+            Self::ClosedWith(info) => matches!(
                 info.code,
                 CloseCode::GOING_AWAY
                     | CloseCode::ABNORMAL
@@ -192,15 +194,17 @@ impl fmt::Display for Error {
             Self::Io(error) => error.fmt(f),
             Self::Timeout(timeout) => timeout.fmt(f),
             Self::Closed => f.write_str("the connection has ended"),
-            Self::PeerClosed(info) if info.reason.is_empty() => {
-                write!(f, "the peer closed the connection: {}", info.code)
+            Self::ClosedWith(info) => {
+                let who = match info.initiator {
+                    Initiator::Peer => "the peer",
+                    Initiator::Local => "this end",
+                };
+                write!(f, "{who} has closed the connection: {}", info.code)?;
+                match info.reason.as_str() {
+                    "" => Ok(()),
+                    reason => write!(f, ", {reason:?}"),
+                }
             }
-            Self::PeerClosed(info) => write!(
-                f,
-                "the peer closed the connection: {}, {:?}",
-                info.code,
-                info.reason.as_str()
-            ),
             Self::Other(error) => error.fmt(f),
         }
     }
@@ -250,7 +254,7 @@ impl std::error::Error for Error {
             Self::Io(error) => error.source(),
             Self::Other(error) => error.source(),
             Self::Protocol(_) | Self::Send(_) | Self::Timeout(_) => None,
-            Self::Closed | Self::PeerClosed(_) => None,
+            Self::Closed | Self::ClosedWith(_) => None,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use hybi_proto::close::Initiator;
 use hybi_proto::code::CloseCode;
 use hybi_proto::connection;
 use hybi_proto::message;
@@ -148,7 +149,7 @@ impl Session {
         }
         match why {
             why if self.farewell.is_none() => self.retry(why, lasted),
-            Error::PeerClosed(_) => self.end(None),
+            Error::ClosedWith(_) => self.end(None),
             why => self.end(Some(why)),
         }
     }
@@ -226,7 +227,8 @@ fn cost(event: &Event) -> usize {
 /// Whether the peer has said that all is done.
 fn is_done(why: &Error) -> bool {
     let done = [CloseCode::NORMAL, CloseCode::NO_STATUS];
-    matches!(why, Error::PeerClosed(info) if done.contains(&info.code))
+    matches!(why, Error::ClosedWith(info)
+        if info.initiator == Initiator::Peer && done.contains(&info.code))
 }
 
 /// One attempt: the opening handshake, and the hook.

@@ -1,7 +1,7 @@
 //! One connection of a session: what is queued goes out over it, message by message, so that it is
 //! known which ones the peer cannot have got when it breaks.
 
-use hybi_proto::close::Close;
+use hybi_proto::close::{Close, Initiator};
 use hybi_proto::code::CloseCode;
 use hybi_proto::queue::{Backlog, Item, Overflow};
 use tokio::time::Instant;
@@ -71,6 +71,8 @@ impl Line {
         let mut link = shared.lock();
         // The receiver learns why it cannot be queued.
         shared.offer(&mut link, item, &Overflow::Wait).ok()?;
+        // It was cut off, and what was buffered is gone.
+        link.may_send().ok()?;
         let stats = link.stats();
         Some(stats.bytes_sent + stats.buffered as u64)
     }
@@ -109,12 +111,22 @@ impl Line {
     }
 }
 
-/// The peer's close frame, if there was one, says more than that the connection has ended.
+/// A close frame, if there was one, says more than that the connection has ended or could not be
+/// written any more.
 pub(super) fn why(sender: &Sender, error: Error) -> Error {
-    match (error, sender.close_info()) {
-        (Error::Closed, Some(info)) if info.code != CloseCode::ABNORMAL => {
-            Error::PeerClosed(Box::new(info))
+    let Some(info) = sender.close_info() else {
+        return error;
+    };
+    let closed = match &error {
+        Error::Closed => info.code != CloseCode::ABNORMAL,
+        Error::Io(_) | Error::Timeout(_) => {
+            info.code != CloseCode::ABNORMAL && info.initiator == Initiator::Peer
         }
-        (error, _) => error,
+        _ => false,
+    };
+    if closed {
+        Error::ClosedWith(Box::new(info))
+    } else {
+        error
     }
 }

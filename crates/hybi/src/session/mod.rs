@@ -200,14 +200,14 @@ impl Session {
     }
 
     /// Decides which errors are worth another attempt (default [`Error::is_retryable`]). A close
-    /// frame of the peer comes as [`Error::PeerClosed`], whatever its code.
+    /// frame comes as [`Error::ClosedWith`], whatever its code.
     ///
     /// ```
     /// # use hybi::{Backoff, Error};
     /// let session = hybi::connect("ws://127.0.0.1:9001/")
     ///     .reconnect(Backoff::new())
     ///     .retry_if(|error| match error {
-    ///         Error::PeerClosed(info) if info.code.as_u16() == 4000 => true,
+    ///         Error::ClosedWith(info) if info.code.as_u16() == 4000 => true,
     ///         error => error.is_retryable(),
     ///     });
     /// ```

@@ -120,7 +120,7 @@ async fn a_session_comes_up_goes_down_and_comes_up_again() {
     assert_eq!(ends(session.recv()).await.unwrap(), Some("first".into()));
     drop(ws);
     let (why, retry_in) = down(&mut session).await;
-    assert!(matches!(why, Error::PeerClosed(_)), "{why:?}"); // 1001, from the drop
+    assert!(matches!(why, Error::ClosedWith(_)), "{why:?}"); // 1001, from the drop
     assert_eq!(retry_in, SECOND);
     assert!(!session.is_up());
     let begin = Instant::now();
@@ -242,7 +242,7 @@ async fn what_is_not_worth_a_retry_ends_the_session() {
         let ws = up(&mut session, &mut doors).await;
         let end = closes(ws, &mut session, code).await;
         assert!(
-            matches!(&end, Err(Error::PeerClosed(info)) if info.code.as_u16() == code),
+            matches!(&end, Err(Error::ClosedWith(info)) if info.code.as_u16() == code),
             "{end:?}"
         );
         assert!(matches!(ends(session.recv()).await, Err(Error::Closed)));
@@ -272,7 +272,7 @@ async fn a_server_that_is_done_ends_the_session_without_an_error() {
 async fn the_caller_decides_what_is_worth_a_retry() {
     let (session, mut doors) = session(seconds());
     let decide =
-        |error: &Error| matches!(error, Error::PeerClosed(info) if info.code == CloseCode::NORMAL);
+        |error: &Error| matches!(error, Error::ClosedWith(info) if info.code == CloseCode::NORMAL);
     let mut session = session.retry_if(decide);
     let ws = up(&mut session, &mut doors).await;
     let down = closes(ws, &mut session, 1000).await;
@@ -385,7 +385,7 @@ async fn a_hook_that_fails_or_hangs_is_a_failed_attempt() {
             .await
     };
     let ((why, retry_in), _) = tokio::join!(down(&mut session), closes);
-    assert!(matches!(&why, Error::PeerClosed(info) if info.code == CloseCode::SERVICE_RESTART));
+    assert!(matches!(&why, Error::ClosedWith(info) if info.code == CloseCode::SERVICE_RESTART));
     assert!(retry_in >= 5 * SECOND);
     // It does not answer.
     let (down, _ws) = tokio::join!(down(&mut session), doors.open());
@@ -529,7 +529,7 @@ async fn what_came_before_the_end_is_received_although_a_send_saw_the_end_first(
     ws.send("last words").await.unwrap();
     drop(ws);
     let sends = async {
-        for _ in 0..4 {
+        for _ in 0..3 {
             session.send("x".repeat(3000)).await.unwrap();
         }
     };
@@ -710,4 +710,83 @@ async fn a_dead_server_is_noticed_by_the_heartbeat_and_left() {
     let (why, _) = down(&mut session).await;
     assert!(matches!(why, Error::Timeout(Timeout::Heartbeat)), "{why:?}");
     up(&mut session, &mut doors).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_has_reached_its_age_is_replaced_whatever_the_server_answers() {
+    let (connect, mut doors) = to("ws://a.example/", 64 << 10);
+    let options = Options::new().max_lifetime(60 * SECOND);
+    let mut session = connect.options(options).reconnect(seconds());
+    let (_, mut raw) = tokio::join!(event(&mut session), async {
+        shake(doors.knock().await.1).await
+    });
+    let answers = async {
+        assert!(raw.recv().await.unwrap().is_some());
+        raw.send(Frame::close(1000, "")).await.unwrap();
+        drop(raw);
+    };
+    let ((why, _), ()) = tokio::join!(down(&mut session), answers);
+    assert!(why.to_string().starts_with("this end has closed"), "{why}");
+    up(&mut session, &mut doors).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_frame_is_the_reason_even_if_a_write_has_failed_before_it_was_read() {
+    let (connect, mut doors) = to("ws://a.example/", 4096);
+    let mut session = connect.reconnect(Backoff::new());
+    let (_, mut raw) = tokio::join!(event(&mut session), async {
+        shake(doors.knock().await.1).await
+    });
+    raw.send(Frame::close(1012, "")).await.unwrap();
+    drop(raw);
+    ends(session.send("fails")).await.unwrap();
+    let (why, retry_in) = down(&mut session).await;
+    assert!(why.to_string().contains("1012"), "{why}");
+    assert!(retry_in >= 5 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_has_seen_of_coming_and_going_takes_no_room() {
+    let (connect, mut doors) = to("ws://a.example/", 256);
+    let mut session = connect.reconnect(seconds());
+    let server = async {
+        for _ in 0..5 {
+            doors.slam().await;
+            drop(doors.open().await);
+        }
+        let mut ws = doors.open().await;
+        hears(&mut ws, &"x".repeat(1000)).await;
+        ws
+    };
+    let client = async {
+        session.send("x".repeat(1000)).await.unwrap();
+        session.flush().await.unwrap();
+        let events = [event(&mut session).await, event(&mut session).await];
+        let [Event::Down { .. }, Event::Up { attempt: 11, .. }] = events else {
+            panic!("{events:?}");
+        };
+        assert!(poll_times(session.recv_event(), 1).is_none());
+    };
+    ends(async { tokio::join!(server, client) }).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_can_be_driven_by_a_task_of_its_own() {
+    let (mut session, mut doors) = session(seconds());
+    let task = tokio::spawn(async move {
+        while let Some(message) = session.recv().await? {
+            session.send(message).await?;
+            session.flush().await?;
+        }
+        session.close(CloseCode::NORMAL, "").await
+    });
+    for _ in 0..2 {
+        let mut ws = doors.open().await;
+        ws.send("echo").await.unwrap();
+        hears(&mut ws, "echo").await;
+    }
+    // The second one was dropped: 1001.
+    let mut ws = doors.open().await;
+    ends(ws.close(CloseCode::NORMAL, "")).await.unwrap();
+    ends(task).await.unwrap().unwrap();
 }
