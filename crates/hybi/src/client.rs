@@ -7,11 +7,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Response, Uri};
-use hybi_proto::handshake::{Credentials, Key, Target, Version, client, head};
+use hybi_proto::handshake::{Credentials, Key, Target, UrlError, Version, client, head};
 use tokio::net::TcpStream;
 
 use crate::entropy;
-use crate::error::{HandshakeError, Result};
+use crate::error::{Error, HandshakeError, Result};
 use crate::exchange::{self, Deadline};
 use crate::io::{Io, Stream};
 use crate::options::Options;
@@ -182,19 +182,16 @@ impl Connect {
         Ok(ws)
     }
 
-    async fn transport(&self, target: &Target) -> io::Result<Stream> {
+    async fn transport(&self, target: &Target) -> Result<Stream> {
         if let Some(Connector(connect)) = &self.connector {
-            let uri = target.to_string().parse();
-            return connect(
-                uri.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?,
-            )
-            .await;
+            let url = target.to_string().parse().map_err(|_| UrlError::Target)?;
+            return Ok(connect(url).await?);
         }
         if target.secure() {
-            return Err(io::Error::new(
+            return Err(Error::Io(io::Error::new(
                 io::ErrorKind::Unsupported,
-                "wss: is not there yet; use ws:, or give a TLS stream to `Connect::over` or from a `Connect::connector`",
-            ));
+                "wss: is not there yet; use ws:, or give a TLS stream to `Connect::over` or a connector",
+            )));
         }
         let tcp = TcpStream::connect((target.host(), target.port())).await?;
         tcp.set_nodelay(true)?;
