@@ -448,6 +448,7 @@ async fn a_full_queue_makes_send_wait_for_a_connection_which_it_opens_itself() {
     let mut session = session.queue(2, 1 << 20);
     let server = async {
         doors.slam().await;
+        doors.slam().await;
         let mut ws = doors.open().await;
         for text in ["0", "1", "2", "3"] {
             hears(&mut ws, text).await;
@@ -463,7 +464,7 @@ async fn a_full_queue_makes_send_wait_for_a_connection_which_it_opens_itself() {
         let event = session.recv_event().await.unwrap().unwrap();
         assert!(matches!(event, Event::Down { .. }), "{event:?}");
         let event = session.recv_event().await.unwrap().unwrap();
-        assert!(matches!(event, Event::Up { attempt: 2, .. }), "{event:?}");
+        assert!(matches!(event, Event::Up { attempt: 3, .. }), "{event:?}");
     };
     let (_ws, ()) = ends(async { tokio::join!(server, client) }).await;
 }
@@ -789,4 +790,44 @@ async fn a_session_can_be_driven_by_a_task_of_its_own() {
     let mut ws = doors.open().await;
     ends(ws.close(CloseCode::NORMAL, "")).await.unwrap();
     ends(task).await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_only_receives_sends_what_is_queued_too() {
+    let (connect, mut doors) = to("ws://a.example/", 4096);
+    let mut session = connect.reconnect(seconds());
+    let mut ws = up(&mut session, &mut doors).await;
+    for text in ["a", "b", "c"] {
+        ends(session.send(text.repeat(3000))).await.unwrap();
+    }
+    // In a task of its own: nothing but the transport wakes the session.
+    let server = tokio::spawn(async move {
+        for text in ["a", "b", "c"] {
+            hears(&mut ws, &text.repeat(3000)).await;
+        }
+        ws.send("thanks").await.unwrap();
+        ws
+    });
+    let begin = Instant::now();
+    assert_eq!(ends(session.recv()).await.unwrap(), Some("thanks".into()));
+    assert!(begin.elapsed() < SECOND, "it took a timer to wake it");
+    server.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_whose_last_byte_leaves_as_the_end_is_seen_is_not_sent_again() {
+    let (connect, mut doors) = to("ws://a.example/", 4096);
+    let mut session = connect.reconnect(seconds());
+    let (_, mut raw) = tokio::join!(event(&mut session), async {
+        shake(doors.knock().await.1).await
+    });
+    ends(session.send("x".repeat(6000))).await.unwrap();
+    raw.take(4096).await.unwrap();
+    raw.shutdown().await.unwrap();
+    down(&mut session).await;
+    assert_eq!(raw.rest().await.unwrap().len(), 4 + 4 + 6000 - 4096);
+    assert_eq!(session.queued(), 0);
+    let mut ws = up(&mut session, &mut doors).await;
+    ends(session.send("the next")).await.unwrap();
+    hears(&mut ws, "the next").await;
 }
