@@ -10,7 +10,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use hybi::{CloseCode, Message, Server};
+use hybi::session::Event;
+use hybi::{Backoff, CloseCode, Message, Server, Session};
 
 /// Far more than anything here takes: only a hang is that long.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -554,4 +555,48 @@ fn a_reader_that_leaves_ends_the_client_quietly() {
             .code(),
         Some(0)
     );
+}
+
+#[test]
+fn a_session_survives_a_server_that_is_killed_and_started_again() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.expect("a runtime").block_on(async {
+        let guarded = tokio::time::timeout(PATIENCE, outlive());
+        guarded.await.expect("the session hangs");
+    });
+}
+
+async fn outlive() {
+    async fn hears(session: &mut Session, text: &str) {
+        let message = session.recv().await.expect("it goes on");
+        assert_eq!(message, Some(Message::from(text)));
+    }
+    let (server, address) = Hybi::serve(&[]);
+    let backoff = Backoff::new().initial(Duration::from_millis(50));
+    let mut session = hybi::connect(url("ws", address))
+        .reconnect(backoff)
+        .on_connect(|mut ws| async {
+            ws.send("hello").await?;
+            Ok(ws)
+        });
+    hears(&mut session, "hello").await;
+    session.send("one").await.expect("there is room");
+    hears(&mut session, "one").await;
+    drop(server); // SIGKILL
+    while session.is_up() {
+        let down = session.recv_event().await.expect("it goes on");
+        assert!(matches!(down, Some(Event::Down { .. })), "{down:?}");
+    }
+    session.send("two").await.expect("there is room");
+    let again = session.recv_event().await.expect("it goes on");
+    assert!(matches!(again, Some(Event::Down { .. })), "{again:?}");
+    let port = address.port().to_string();
+    let server = Hybi::start(&["serve", "--port", &port]);
+    server.line();
+    hears(&mut session, "hello").await;
+    hears(&mut session, "two").await;
+    let closed = session.close(CloseCode::NORMAL, "").await;
+    closed.expect("the end is clean");
 }

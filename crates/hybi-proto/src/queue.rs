@@ -2,10 +2,12 @@
 //! they become too many.
 //!
 //! Only whole messages are ever dropped, and only those that were queued with that right. Whether
-//! the queue is too long is the connection's to say.
+//! the queue is too long is the connection's to say, or the [`Backlog`]'s where there is no
+//! connection.
 
 use std::collections::BTreeMap;
 
+use crate::error::SendError;
 use crate::message::Message;
 use crate::prepared::Prepared;
 use crate::text::Text;
@@ -95,6 +97,27 @@ pub(crate) enum Right {
     Conflate(Text),
 }
 
+/// Messages that wait for a connection, bounded in number and in bytes.
+///
+/// ```
+/// use hybi_proto::message::Message;
+/// use hybi_proto::queue::{Admission, Backlog, Overflow};
+///
+/// let mut backlog = Backlog::new(2, 1 << 20);
+/// for text in ["one", "two", "three"] {
+///     backlog.offer(Message::from(text), &Overflow::DropOldest)?;
+/// }
+/// assert_eq!(backlog.pop().map(|item| item.message().clone()), Some("two".into()));
+/// # Ok::<(), hybi_proto::error::SendError>(())
+/// ```
+#[derive(Debug)]
+pub struct Backlog {
+    queue: Queue,
+    messages: usize,
+    bytes: usize,
+    dropped: Dropped,
+}
+
 /// What it takes to hold a message, besides its payload.
 const HOLD: usize = 128;
 
@@ -117,8 +140,10 @@ impl From<&Prepared> for Item {
 }
 
 impl Item {
+    /// The message.
+    #[must_use]
     #[inline]
-    pub(crate) fn message(&self) -> &Message {
+    pub fn message(&self) -> &Message {
         match self {
             Self::Message(message) => message,
             Self::Prepared(prepared) => prepared.message(),
@@ -198,6 +223,113 @@ impl Queue {
             self.keys.remove(key);
         }
         waiting.item
+    }
+}
+
+impl Backlog {
+    /// Room for so many messages, worth so many bytes, each with 128 more for what it takes to
+    /// hold it. The message that reaches the bytes may overshoot; 0 is taken for 1.
+    #[must_use]
+    pub fn new(messages: usize, bytes: usize) -> Self {
+        Self {
+            queue: Queue::default(),
+            messages: messages.max(1),
+            bytes: bytes.max(1),
+            dropped: Dropped::default(),
+        }
+    }
+
+    /// Changes the bounds; what waits stays.
+    pub fn set_bounds(&mut self, messages: usize, bytes: usize) {
+        (self.messages, self.bytes) = (messages.max(1), bytes.max(1));
+    }
+
+    /// Whether the next message has to wait, or is the policy's to judge.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.queue.count() >= self.messages || self.queue.len() >= self.bytes
+    }
+
+    /// Whether no message waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// The number of messages that wait.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.queue.count()
+    }
+
+    /// How many messages the policies have dropped.
+    #[must_use]
+    pub fn dropped(&self) -> Dropped {
+        self.dropped
+    }
+
+    /// Queues a message, or does what the policy says when there is no room.
+    /// [`Overflow::Close`] drops all that waits.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Full`] under [`Overflow::Wait`] when there is no room.
+    pub fn offer(
+        &mut self,
+        item: impl Into<Item>,
+        overflow: &Overflow,
+    ) -> Result<Admission, SendError> {
+        let mut item = item.into();
+        if let Overflow::Conflate(key) = overflow {
+            match self.queue.conflate(key, item) {
+                Ok(()) => {
+                    self.dropped.conflated += 1;
+                    while self.queue.len() > self.bytes && self.drop_oldest(Some(key)) {}
+                    return Ok(Admission::Displaced);
+                }
+                Err(back) => item = back,
+            }
+        }
+        let full = self.is_full();
+        let right = match overflow {
+            Overflow::Wait if full => return Err(SendError::Full),
+            Overflow::Close if full => {
+                self.dropped.closed += 1;
+                self.clear();
+                return Ok(Admission::Closed);
+            }
+            Overflow::Wait | Overflow::DropNewest | Overflow::Close => Right::Keep,
+            Overflow::DropOldest => Right::Drop,
+            Overflow::Conflate(key) => Right::Conflate(key.clone()),
+        };
+        let may_displace = !matches!(right, Right::Keep);
+        while self.is_full() && may_displace && self.drop_oldest(None) {}
+        if self.is_full() {
+            self.dropped.newest += 1;
+            return Ok(Admission::Dropped);
+        }
+        self.queue.push(item, right);
+        Ok(if full {
+            Admission::Displaced
+        } else {
+            Admission::Queued
+        })
+    }
+
+    /// Takes the message that came first.
+    pub fn pop(&mut self) -> Option<Item> {
+        self.queue.pop()
+    }
+
+    /// Drops all that waits: nobody will take it any more.
+    pub fn clear(&mut self) {
+        self.dropped.closed += std::mem::take(&mut self.queue).count() as u64;
+    }
+
+    fn drop_oldest(&mut self, but: Option<&Text>) -> bool {
+        let dropped = self.queue.drop_oldest(but).is_some();
+        self.dropped.oldest += u64::from(dropped);
+        dropped
     }
 }
 
@@ -283,5 +415,62 @@ mod tests {
                 prop_assert!(queue.keys.len() <= twin.len());
             }
         }
+    }
+
+    fn offer(backlog: &mut Backlog, text: &'static str, overflow: &Overflow) -> Admission {
+        backlog.offer(Message::from(text), overflow).unwrap()
+    }
+
+    fn rest(mut backlog: Backlog) -> Vec<String> {
+        let texts = std::iter::from_fn(|| backlog.pop());
+        let text = |item: Item| item.message().as_text().unwrap().to_owned();
+        texts.map(text).collect()
+    }
+
+    #[test]
+    fn a_full_backlog_does_what_the_policy_says() {
+        let expected: [(Overflow, _, &[&str]); 4] = [
+            (Overflow::DropNewest, Admission::Dropped, &["a", "b"]),
+            (Overflow::DropOldest, Admission::Displaced, &["b", "c"]),
+            (Overflow::Conflate("k".into()), Admission::Displaced, &["c"]),
+            (Overflow::Close, Admission::Closed, &[]),
+        ];
+        for (overflow, admission, left) in expected {
+            let mut backlog = Backlog::new(2, 1 << 20);
+            offer(&mut backlog, "a", &overflow);
+            offer(&mut backlog, "b", &overflow);
+            assert_eq!(
+                offer(&mut backlog, "c", &overflow),
+                admission,
+                "{overflow:?}"
+            );
+            let dropped = backlog.dropped();
+            let all = dropped.newest + dropped.oldest + dropped.conflated + dropped.closed;
+            assert_eq!(
+                (all, rest(backlog)),
+                (
+                    3 - left.len() as u64,
+                    left.iter().map(|&text| text.into()).collect()
+                )
+            );
+        }
+        let mut backlog = Backlog::new(1, 1 << 20);
+        offer(&mut backlog, "a", &Overflow::Wait);
+        let full = backlog.offer(Message::from("b"), &Overflow::Wait);
+        assert_eq!(
+            (full, rest(backlog)),
+            (Err(SendError::Full), vec!["a".into()])
+        );
+    }
+
+    #[test]
+    fn a_backlog_is_bounded_in_bytes_too() {
+        let mut backlog = Backlog::new(100, 2 * HOLD);
+        offer(&mut backlog, "a", &Overflow::DropOldest);
+        assert!(!backlog.is_full());
+        offer(&mut backlog, "b", &Overflow::DropOldest);
+        assert!(backlog.is_full());
+        offer(&mut backlog, "c", &Overflow::DropOldest);
+        assert_eq!(rest(backlog), ["b", "c"]);
     }
 }

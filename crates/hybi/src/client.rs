@@ -1,16 +1,19 @@
 //! The client: from a URL to an open connection.
 
+use std::fmt;
 use std::future::IntoFuture;
+use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue, Response};
-use hybi_proto::handshake::{Credentials, Key, Target, Version, client, head};
+use http::{HeaderName, HeaderValue, Response, Uri};
+use hybi_proto::handshake::{Credentials, Key, Target, UrlError, Version, client, head};
 use tokio::net::TcpStream;
 
 use crate::entropy;
 use crate::error::{Error, HandshakeError, Result};
 use crate::exchange::{self, Deadline};
-use crate::io::Io;
+use crate::io::{Io, Stream};
 use crate::options::Options;
 use crate::shared::Agreed;
 use crate::socket::{Role, WebSocket};
@@ -32,6 +35,7 @@ pub fn connect(url: impl Into<String>) -> Connect {
         url: url.into(),
         request: client::Options::new(),
         options: Options::new(),
+        connector: None,
         fault: None,
     }
 }
@@ -49,11 +53,18 @@ pub fn connect(url: impl Into<String>) -> Connect {
 #[derive(Debug)]
 #[must_use = "a client connects when it is awaited"]
 pub struct Connect {
-    url: String,
+    pub(crate) url: String,
     request: client::Options,
-    options: Options,
+    pub(crate) options: Options,
+    connector: Option<Connector>,
     fault: Option<http::Error>,
 }
+
+/// What opens the transport.
+#[derive(Clone)]
+struct Connector(Arc<dyn Fn(Uri) -> Opening + Send + Sync>);
+
+type Opening = Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>>;
 
 impl Connect {
     /// The bounds and habits of the connection.
@@ -110,6 +121,35 @@ impl Connect {
         self
     }
 
+    /// Opens the transport another way than by plain TCP (the default): over TLS, by a proxy, in
+    /// memory. The connector gets the URL, without fragment and credentials, and gives a
+    /// [`TcpStream`] or any other stream in a [`Stream::new`]; a `wss:` URL is its to encrypt. It runs
+    /// under [`Options::handshake_timeout`].
+    ///
+    /// ```no_run
+    /// # async fn run() -> hybi::Result<()> {
+    /// use hybi::Stream;
+    /// use tokio::net::TcpStream;
+    ///
+    /// let gateway = |_url| async { TcpStream::connect("127.0.0.1:8080").await.map(Stream::new) };
+    /// let ws = hybi::connect("ws://far.example/").connector(gateway).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn connector<F, Fut, S>(mut self, connector: F) -> Self
+    where
+        F: Fn(Uri) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = io::Result<S>> + Send + 'static,
+        S: Into<Stream>,
+    {
+        let connector = move |uri| -> Opening {
+            let opening = connector(uri);
+            Box::pin(async { Ok(opening.await?.into()) })
+        };
+        self.connector = Some(Connector(Arc::new(connector)));
+        self
+    }
+
     /// Runs the handshake over a stream that is already connected; the URL's host is only sent.
     ///
     /// Cancel safe: a dropped call drops the stream with it.
@@ -125,20 +165,14 @@ impl Connect {
         self.judge(&target, answered, deadline).await
     }
 
-    async fn open(self) -> Result<WebSocket> {
-        let target = Target::parse(&self.url)?;
-        if target.secure() {
-            return Err(Error::Io(std::io::Error::new(
-                std::io::ErrorKind::Unsupported,
-                "wss: is not there yet; use ws:, or give a TLS stream to `Connect::over`",
-            )));
-        }
+    /// Connects to this URL, with all else as it was chosen.
+    pub(crate) async fn open(&self, url: &str) -> Result<WebSocket> {
+        let target = Target::parse(url)?;
         let question = self.question(&target)?;
         let deadline = Deadline::after(self.options.get().handshake_timeout);
         let answered = deadline.run(async {
-            let tcp = TcpStream::connect((target.host(), target.port())).await?;
-            tcp.set_nodelay(true)?;
-            self.ask(question, tcp.into()).await
+            let stream = self.transport(&target).await?;
+            self.ask(question, stream).await
         });
         let ws: WebSocket = self.judge(&target, answered.await?, deadline).await?;
         {
@@ -146,6 +180,22 @@ impl Connect {
             link.span.peer(|| link.io()?.peer_addr());
         }
         Ok(ws)
+    }
+
+    async fn transport(&self, target: &Target) -> Result<Stream> {
+        if let Some(Connector(connect)) = &self.connector {
+            let url = target.to_string().parse().map_err(|_| UrlError::Target)?;
+            return Ok(connect(url).await?);
+        }
+        if target.secure() {
+            return Err(Error::Io(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "wss: is not there yet; use ws:, or give a TLS stream to `Connect::over` or a connector",
+            )));
+        }
+        let tcp = TcpStream::connect((target.host(), target.port())).await?;
+        tcp.set_nodelay(true)?;
+        Ok(tcp.into())
     }
 
     /// The head of the request, made before anything is connected, and its key.
@@ -223,6 +273,12 @@ impl IntoFuture for Connect {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.open())
+        Box::pin(async move { self.open(&self.url).await })
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connector")
     }
 }

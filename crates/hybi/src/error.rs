@@ -1,7 +1,10 @@
 //! Errors by fault: the peer's, the caller's, the world's.
 
+use std::time::{Duration, SystemTime};
 use std::{fmt, io};
 
+use http::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
+use hybi_proto::close::{CloseInfo, Initiator};
 use hybi_proto::code::CloseCode;
 use hybi_proto::error::{CloseError, ProtocolError, SendError};
 use hybi_proto::handshake::{OptionsError, RequestError, ResponseError, UrlError};
@@ -27,6 +30,9 @@ pub enum Error {
     Timeout(Timeout),
     /// The connection has ended before; the first call after the end said how.
     Closed,
+    /// The connection was closed with a close frame. Only a [`Session`](crate::Session) says so,
+    /// for which such an end is a reason to connect again, or to give up.
+    ClosedWith(Box<CloseInfo>),
     /// An error of the handler's own, made by [`Error::other`].
     Other(Box<dyn std::error::Error + Send + Sync>),
 }
@@ -90,18 +96,71 @@ impl Error {
         )
     }
 
-    /// Whether the same call may succeed later: the transport failed, a deadline passed, or the
-    /// server answered 408, 425, 429 or a status of 500 and above.
+    /// Whether connecting again may help. This is what a [`Session`](crate::Session) asks, unless
+    /// [`retry_if`](crate::Session::retry_if) tells it to ask somebody else.
+    ///
+    /// | what happened | worth a retry |
+    /// |---|---|
+    /// | [`Io`](Self::Io): the transport failed, ended without a close frame (1006) or could not be opened | yes, unless it is of the kind `Unsupported` or `InvalidInput` |
+    /// | [`Timeout`](Self::Timeout), and a message that stalled | yes |
+    /// | the server answered the handshake with 408, 425, 429 or a status from 500 on | yes, but for 501 and 505, which are about what it can do |
+    /// | any other answer to the handshake, 401 and 404 for instance | no |
+    /// | the peer closed with 1001, 1011, 1012, 1013 or 1014: it goes, fails, restarts, is overloaded, or what is behind it fails | yes |
+    /// | the peer closed with any other code: it is done (1000, 1005), does not like what we do (1002, 1003, 1007 to 1010), or has a reason of its own (3000 to 4999) | no |
+    /// | this end closed, by [`max_lifetime`](crate::Options::max_lifetime) | yes |
+    /// | [`Protocol`](Self::Protocol): the peer broke a rule; it would break it again | no |
+    /// | [`Send`](Self::Send), [`Url`](Self::Url), [`Closed`](Self::Closed), [`Other`](Self::Other): a caller's own | no |
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Io(_) | Self::Timeout(_) => true,
-            Self::Handshake(error) => error.status().is_some_and(|status| {
-                status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429)
+            Self::Io(error) => !matches!(
+                error.kind(),
+                io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput
+            ),
+            Self::Timeout(_) | Self::Protocol(ProtocolError::MessageStalled) => true,
+            Self::Handshake(error) => error.status().is_some_and(|status| match status.as_u16() {
+                501 | 505 => false,
+                status => matches!(status, 408 | 425 | 429 | 500..),
             }),
+            Self::ClosedWith(info) if info.initiator == Initiator::Local => true,
+            Self::ClosedWith(info) => matches!(
+                info.code,
+                CloseCode::GOING_AWAY
+                    | CloseCode::ABNORMAL
+                    | CloseCode::INTERNAL
+                    | CloseCode::SERVICE_RESTART
+                    | CloseCode::TRY_AGAIN_LATER
+                    | CloseCode::BAD_GATEWAY
+            ),
             _ => false,
         }
     }
+
+    /// How long the server asks to be left alone: `Retry-After` of the response that refused the
+    /// handshake (RFC 9110 §10.2.3). A date is compared with that of the response, if it has one,
+    /// so that clocks which differ do no harm; one that has passed is zero.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Handshake(error) => retry_after(error.response()?.headers()),
+            _ => None,
+        }
+    }
+}
+
+/// RFC 9110 §10.2.3: `Retry-After = HTTP-date / delay-seconds`.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if value.bytes().all(|b| b.is_ascii_digit()) {
+        // A number beyond all bounds means a long time.
+        return (!value.is_empty()).then(|| Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
+    }
+    let date = |name: &HeaderName| {
+        let value = headers.get(name)?.to_str().ok()?;
+        httpdate::parse_http_date(value).ok()
+    };
+    let now = date(&DATE).unwrap_or_else(SystemTime::now);
+    Some(date(&RETRY_AFTER)?.duration_since(now).unwrap_or_default())
 }
 
 impl HandshakeError {
@@ -135,6 +194,17 @@ impl fmt::Display for Error {
             Self::Io(error) => error.fmt(f),
             Self::Timeout(timeout) => timeout.fmt(f),
             Self::Closed => f.write_str("the connection has ended"),
+            Self::ClosedWith(info) => {
+                let who = match info.initiator {
+                    Initiator::Peer => "the peer",
+                    Initiator::Local => "this end",
+                };
+                write!(f, "{who} has closed the connection: {}", info.code)?;
+                match info.reason.as_str() {
+                    "" => Ok(()),
+                    reason => write!(f, ", {reason:?}"),
+                }
+            }
             Self::Other(error) => error.fmt(f),
         }
     }
@@ -183,7 +253,8 @@ impl std::error::Error for Error {
             Self::Url(error) => error.source(),
             Self::Io(error) => error.source(),
             Self::Other(error) => error.source(),
-            Self::Protocol(_) | Self::Send(_) | Self::Timeout(_) | Self::Closed => None,
+            Self::Protocol(_) | Self::Send(_) | Self::Timeout(_) => None,
+            Self::Closed | Self::ClosedWith(_) => None,
         }
     }
 }

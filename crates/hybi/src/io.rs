@@ -1,5 +1,6 @@
 //! The transport below a connection: any stream of bytes, and the ones that hybi opens itself.
 
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -19,24 +20,29 @@ pub trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for S {}
 
-/// What [`connect`](crate::connect) and [`Server`](crate::Server) open: plain TCP, or memory in
-/// tests.
+/// What [`connect`](crate::connect) and [`Server`](crate::Server) open: plain TCP, memory in
+/// tests, or a stream of one's own, from [`Connect::connector`](crate::Connect::connector).
 #[derive(Debug)]
 pub struct Stream(Inner);
 
-#[derive(Debug)]
 enum Inner {
     Tcp(TcpStream),
     Memory(DuplexStream),
+    Other(Box<dyn Io + Sync>),
 }
 
 impl Stream {
+    /// Any stream of bytes; of its addresses nothing is known.
+    pub fn new(io: impl Io + Sync) -> Self {
+        Self(Inner::Other(Box::new(io)))
+    }
+
     /// Our own address, if this is a socket that is still open.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match &self.0 {
             Inner::Tcp(tcp) => tcp.local_addr().ok(),
-            Inner::Memory(_) => None,
+            Inner::Memory(_) | Inner::Other(_) => None,
         }
     }
 
@@ -45,7 +51,7 @@ impl Stream {
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         match &self.0 {
             Inner::Tcp(tcp) => tcp.peer_addr().ok(),
-            Inner::Memory(_) => None,
+            Inner::Memory(_) | Inner::Other(_) => None,
         }
     }
 }
@@ -62,12 +68,23 @@ impl From<DuplexStream> for Stream {
     }
 }
 
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(tcp) => tcp.fmt(f),
+            Self::Memory(memory) => memory.fmt(f),
+            Self::Other(_) => f.write_str("Other"),
+        }
+    }
+}
+
 /// Calls a method on whichever stream this is.
 macro_rules! each {
     ($stream:expr, $name:ident($($argument:expr),*)) => {
         match &mut $stream.get_mut().0 {
             Inner::Tcp(tcp) => Pin::new(tcp).$name($($argument),*),
             Inner::Memory(memory) => Pin::new(memory).$name($($argument),*),
+            Inner::Other(other) => Pin::new(other).$name($($argument),*),
         }
     };
 }
@@ -100,7 +117,10 @@ impl AsyncWrite for Stream {
     }
 
     fn is_write_vectored(&self) -> bool {
-        true
+        match &self.0 {
+            Inner::Tcp(_) | Inner::Memory(_) => true,
+            Inner::Other(other) => other.is_write_vectored(),
+        }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -340,6 +340,53 @@ async fn the_heartbeat_of_a_client_bears_no_silence_but_counts_pings() {
     assert_eq!(stderr, "Error: Timeout(Idle)\n");
 }
 
+#[tokio::test]
+async fn a_client_that_reconnects_survives_a_restart_of_its_server() {
+    /// Says what it hears, and ends when it is told to.
+    async fn echo(mut ws: WebSocket, _request: Request<()>) -> hybi::Result<()> {
+        while let Some(message) = ws.recv().await? {
+            ws.send(message).await?;
+        }
+        Ok(())
+    }
+    let server = Server::bind("127.0.0.1:0").await.unwrap();
+    let addr = server.local_addr().unwrap();
+    let handle = server.handle();
+    let serving = tokio::spawn(server.serve(echo));
+    let url = format!("ws://{addr}/");
+    let mut client = Program::start("reconnect", &[&url]);
+    let connected = format!("connected to {url}");
+    let (subscribed, here) = (
+        r#"received: Text("subscribe")"#,
+        r#"received: Text("still here")"#,
+    );
+    let mut until = async |wanted: &str| {
+        loop {
+            let line = client.line().await.expect("the client goes on");
+            if line.contains(wanted) {
+                return;
+            }
+        }
+    };
+    for wanted in [&connected, subscribed, here] {
+        until(wanted).await;
+    }
+    ends(handle.shutdown(())).await.unwrap();
+    ends(serving).await.unwrap().unwrap();
+    until("1001 GOING_AWAY; again in ").await;
+    until("; again in ").await; // nobody is there
+    let server = Server::bind(addr).await.unwrap();
+    let handle = server.handle();
+    tokio::spawn(server.serve(echo));
+    for wanted in [&connected, subscribed, here] {
+        until(wanted).await;
+    }
+    let done = hybi::Shutdown::new().close(CloseCode::NORMAL, "");
+    ends(handle.shutdown(done)).await.unwrap();
+    let (status, stderr) = client.end().await;
+    assert!(status.success(), "{stderr}");
+}
+
 #[test]
 fn an_example_is_short_and_run_by_a_test() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
@@ -370,5 +417,5 @@ fn an_example_is_short_and_run_by_a_test() {
             "main of {name} has {lines} lines"
         );
     }
-    assert!(seen >= 6, "{seen} examples");
+    assert!(seen >= 7, "{seen} examples");
 }

@@ -125,12 +125,16 @@ fn what_may_pass_by_itself_is_retryable() {
         (429, true),
         (500, true),
         (502, true),
+        (501, false),
         (503, true),
+        (505, false),
     ] {
         assert_eq!(refused(status).is_retryable(), expected, "{status}");
     }
     assert!(Error::from(io::Error::from(io::ErrorKind::ConnectionRefused)).is_retryable());
+    assert!(!Error::from(io::Error::from(io::ErrorKind::Unsupported)).is_retryable());
     assert!(Error::Timeout(Timeout::Handshake).is_retryable());
+    assert!(Error::Protocol(ProtocolError::MessageStalled).is_retryable());
     for error in [
         Error::Protocol(ProtocolError::InvalidUtf8),
         Error::Send(SendError::Full),

@@ -24,6 +24,7 @@ mod stats;
 mod hostile;
 mod opening;
 mod pings;
+mod session;
 mod share;
 mod shutdown;
 mod unframed;

@@ -1,6 +1,6 @@
 //! The opening handshake between our own two ends, over real sockets.
 
-use hybi::{Error, Message, Server, StatusCode, Version, WebSocket};
+use hybi::{Error, Message, Server, StatusCode, Stream, Version, WebSocket};
 
 async fn server() -> (Server, String) {
     let server = Server::bind("127.0.0.1:0").await.unwrap();
@@ -102,4 +102,23 @@ async fn a_stream_of_ones_own_is_accepted_and_connected_over() {
     accepted.send("hello").await.unwrap();
     assert_eq!(client.recv().await.unwrap(), Some(Message::from("hello")));
     assert_eq!(accepted.uri().unwrap(), "/x");
+}
+
+#[tokio::test]
+async fn a_connector_of_ones_own_gets_the_url_and_gives_any_stream() {
+    let (give, mut given) = tokio::sync::mpsc::unbounded_channel();
+    let connect = hybi::connect("wss://user:secret@example.com/x?y").connector(move |url| {
+        let (a, b) = tokio::io::duplex(1024);
+        let gave = give.send((url, b));
+        // Any stream of bytes will do.
+        async { gave.map(|()| Stream::new(a)).map_err(std::io::Error::other) }
+    });
+    let (mut client, mut accepted) = tokio::join!(async { connect.await.unwrap() }, async {
+        let (url, stream) = given.recv().await.unwrap();
+        assert_eq!(url, "wss://example.com/x?y");
+        hybi::accept(stream).await.unwrap()
+    });
+    client.send("hello").await.unwrap();
+    assert_eq!(accepted.recv().await.unwrap(), Some(Message::from("hello")));
+    assert_eq!(client.peer_addr(), None);
 }
