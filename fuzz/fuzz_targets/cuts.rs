@@ -2,7 +2,7 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use hybi_fuzz::{End, Turn, run, run_uncut};
+use hybi_fuzz::{End, Turn, run, run_parts, run_uncut};
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]
@@ -62,4 +62,5 @@ fuzz_target!(|input: Input<'_>| {
     // A large stream in large steps: what costs time is the number of them.
     let scale = stream.len() / 1024 + 1;
     assert_eq!(run(input.end, &stream, scale, &input.turns), uncut);
+    assert_eq!(run_parts(input.end, &stream, scale, &input.turns), uncut);
 });

@@ -9,7 +9,7 @@ use hybi_proto::close::CloseInfo;
 use hybi_proto::connection::{Connection, Role, State};
 use hybi_proto::error::ProtocolError;
 use hybi_proto::limits::Limits;
-use hybi_proto::message::{Event, EventRef};
+use hybi_proto::message::{Event, EventRef, Kind};
 
 /// All that a peer and a caller can see of a connection.
 #[derive(Debug, PartialEq)]
@@ -71,6 +71,29 @@ impl End {
 
 /// Feeds the stream as the turns say, over and over, each read and write so many times as large.
 pub fn run(end: End, stream: &[u8], scale: usize, turns: &[Turn]) -> Trace {
+    let taken = |conn: &mut Connection, turn: &Turn, events: &mut Events| {
+        take(conn, turn.borrowed, events);
+    };
+    run_with(end, stream, scale, turns, taken)
+}
+
+/// As [`run`], but messages are taken in parts, and joined again.
+pub fn run_parts(end: End, stream: &[u8], scale: usize, turns: &[Turn]) -> Trace {
+    let mut parts = Vec::new();
+    run_with(end, stream, scale, turns, |conn, _, events| {
+        take_parts(conn, &mut parts, events);
+    })
+}
+
+type Events = Vec<Result<Event, ProtocolError>>;
+
+fn run_with(
+    end: End,
+    stream: &[u8],
+    scale: usize,
+    turns: &[Turn],
+    mut taken: impl FnMut(&mut Connection, &Turn, &mut Events),
+) -> Trace {
     let mut conn = end.open();
     let (mut events, mut sent) = (Vec::new(), Vec::new());
     let mut rest = stream;
@@ -83,13 +106,14 @@ pub fn run(end: End, stream: &[u8], scale: usize, turns: &[Turn]) -> Trace {
         }
         rest = &rest[put(&mut conn, rest, usize::from(turn.read).max(1) * scale)..];
         if !turn.wait {
-            take(&mut conn, turn.borrowed, &mut events);
+            taken(&mut conn, turn, &mut events);
         }
         write(&mut conn, usize::from(turn.write) * scale, &mut sent);
         if turn.reclaim {
             conn.reclaim_inbox();
         }
     }
+    taken(&mut conn, &turns[0], &mut events);
     finish(conn, events, sent)
 }
 
@@ -142,6 +166,27 @@ pub fn take(conn: &mut Connection, borrowed: bool, events: &mut Vec<Result<Event
     }
 }
 
+/// Takes all events, messages in parts, which it joins.
+pub fn take_parts(conn: &mut Connection, parts: &mut Vec<u8>, events: &mut Events) {
+    while let Some(event) = conn.next_part().transpose() {
+        let Ok(Event::Part(part)) = event else {
+            events.push(event);
+            continue;
+        };
+        parts.extend_from_slice(&part.bytes);
+        if part.kind == Kind::Text {
+            std::str::from_utf8(&part.bytes).expect("text is cut between two characters");
+        }
+        if part.last {
+            let bytes = std::mem::take(parts);
+            events.push(Ok(Event::Message(match part.kind {
+                Kind::Text => String::from_utf8(bytes).expect("it was checked").into(),
+                Kind::Binary => bytes.into(),
+            })));
+        }
+    }
+}
+
 fn owned(event: EventRef<'_>) -> Event {
     match event {
         EventRef::Message(message) => Event::Message(message.to_message()),
@@ -154,7 +199,7 @@ fn owned(event: EventRef<'_>) -> Event {
 
 /// Takes at most so many bytes off the outbox.
 pub fn write(conn: &mut Connection, mut most: usize, sent: &mut Vec<u8>) {
-    while most > 0 && conn.buffered() > 0 {
+    while most > 0 && !conn.outbox().is_empty() {
         let mut slices = [IoSlice::new(&[]); 3];
         let count = conn.outbox().slices(&mut slices);
         let mut n = 0;

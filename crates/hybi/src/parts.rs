@@ -15,11 +15,14 @@ use crate::sender::{Permit, Sender};
 
 /// A message that is sent in parts, made by [`WebSocket::message`](crate::WebSocket::message). Each
 /// part leaves as a fragment as it is written (RFC 6455 §5.4); pings and closes pass between them,
-/// and messages of other handles wait until this one is finished.
+/// and messages of other handles wait until this one is finished: under
+/// [`Overflow::Wait`](crate::Overflow) in turn, else queued, up to a backlog that takes no room from
+/// the parts. So does a flush of those.
 ///
 /// It has to be [finished](Self::finish): dropped before, with a part already written, it closes the
 /// connection with 1011, for nothing honest can follow half a message. One to which nothing is
-/// written for [`Options::write_timeout`](crate::Options::write_timeout) counts as a write stall.
+/// written for [`Options::write_timeout`](crate::Options::write_timeout), while there is room, counts
+/// as a write stall, and so does one that was forgotten.
 #[must_use = "a message that is not finished closes the connection"]
 pub struct MessageWriter<'a, S: Io = Stream> {
     permit: Permit<'a, S>,

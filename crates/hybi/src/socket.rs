@@ -124,7 +124,8 @@ impl<S: Io> WebSocket<S> {
     /// are not kept apart, for intermediaries may cut them as they like (RFC 6455 §5.4).
     ///
     /// ```
-    /// # async fn run(mut ws: hybi::WebSocket, mut file: tokio::fs::File) -> hybi::Result<()> {
+    /// # use tokio::io::AsyncWrite;
+    /// # async fn run(mut ws: hybi::WebSocket, mut file: impl AsyncWrite + Unpin) -> hybi::Result<()> {
     /// # use tokio::io::AsyncWriteExt;
     /// while let Some(mut message) = ws.recv_reader().await? {
     ///     while let Some(part) = message.next().await? {

@@ -201,3 +201,27 @@ async fn a_queue_that_cannot_leave_is_not_copied_for_each_message() {
     assert!(count > 80_000);
     assert!(allocated < 8 << 20, "{allocated} bytes for 1 MiB");
 }
+
+/// No second copy of it is held while it waits, nor made while it leaves.
+#[tokio::test(start_paused = true)]
+async fn a_large_message_of_a_client_is_masked_fragment_by_fragment() {
+    const LARGE: usize = 64 << 20;
+    let wire = Wire::default();
+    wire.state().blocked = true;
+    let mut ws = WebSocket::from_stream(wire.clone(), Role::Client, &Options::new(), &[]);
+    let message = bytes::Bytes::from(vec![1; LARGE]);
+    let before = LIVE.get();
+    ws.send(message.clone()).await.expect("it is queued");
+    let held = LIVE.get() - before;
+    assert!(ws.buffered() >= LARGE);
+    assert!(held < 3 << 20, "{held} bytes while it waits");
+    wire.state().blocked = false;
+    ws.flush().await.expect("all is taken");
+    let held = LIVE.get().saturating_sub(before);
+    assert!(held < 3 << 20, "{held} bytes when it has left");
+    let total = TOTAL.get();
+    ws.send(message).await.expect("it is taken as it is framed");
+    ws.flush().await.expect("all is taken");
+    let allocated = TOTAL.get() - total;
+    assert!(allocated < 8 << 20, "{allocated} bytes to send 64 MiB");
+}

@@ -71,8 +71,7 @@ fn control_frames_pass_between_the_parts_and_messages_wait_for_the_last() {
         part(&mut ws, b"a").unwrap();
         ws.conn.send("b".into()).unwrap();
         let newest = Overflow::DropNewest;
-        let prepared = Prepared::text("c");
-        ws.conn.offer(&prepared, &newest, false).unwrap();
+        ws.conn.offer(Prepared::text("c"), &newest, false).unwrap();
         assert_eq!(ws.conn.begin(Kind::Text), Err(SendError::Full));
         ws.conn.ping(b"p").unwrap();
         assert_eq!(ws.answer(), "01 01 61 89 01 70");

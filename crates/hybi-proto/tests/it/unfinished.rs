@@ -20,10 +20,9 @@ fn limits() -> Limits {
 }
 
 fn begin(ws: &mut Ws, part: &'static str) {
-    ws.conn.begin(Kind::Text).unwrap();
-    ws.conn
-        .send_part(Bytes::from_static(part.as_bytes()))
-        .unwrap();
+    let part = Bytes::from_static(part.as_bytes());
+    ws.conn.begin(Kind::Text).expect("nothing waits");
+    ws.conn.send_part(part).expect("there is room");
 }
 
 /// Offers messages until one is not just queued; how many were.
@@ -174,13 +173,13 @@ fn read_parts(ws: &Ws, sent: &[u8], step: usize) -> String {
     let (mut text, mut over) = (String::new(), false);
     for bytes in sent.chunks(step) {
         peer.inbox().put_slice(bytes);
-        while let Some(event) = peer.next_part().unwrap() {
+        while let Some(event) = peer.next_part().expect("what leaves is right") {
             let Event::Part(part) = event else {
                 panic!("{event:?}");
             };
             assert!(!over);
             over = part.last;
-            text.push_str(std::str::from_utf8(&part.bytes).unwrap());
+            text.push_str(std::str::from_utf8(&part.bytes).expect("whole characters"));
         }
     }
     assert!(over);

@@ -9,6 +9,7 @@ mod pipe;
 mod sending;
 mod halves;
 mod ending;
+mod parts;
 
 use std::env;
 use std::future::{Ready, ready};

@@ -297,3 +297,59 @@ async fn a_flush_after_a_failed_write_does_not_say_that_all_has_left() {
     assert_eq!(log.written(), b"");
     assert!(matches!(ends(ws.flush()).await, Err(Error::Closed)));
 }
+
+/// A message in parts, larger than the backlog, while one that came is read in parts.
+#[tokio::test(start_paused = true)]
+async fn messages_in_parts_survive_each_fault_of_their_transport() {
+    let options = Options::new().backlog(1000);
+    let talk = async |ws: &mut WebSocket<Script>| -> Result<()> {
+        let sender = ws.sender();
+        let mut reader = ws.recv_reader().await?.expect("a message");
+        let mut text = Vec::new();
+        // When writing fails, read on, for it is the receiver that learns why.
+        if let Ok(mut writer) = sender.message(hybi::Kind::Binary).await {
+            for n in 0..20 {
+                if writer.write(vec![n; 300]).await.is_err() {
+                    break;
+                }
+                if n % 5 == 0 {
+                    text.extend(reader.next().await?.unwrap_or_default());
+                }
+            }
+            let _ = writer.finish();
+        }
+        while let Some(part) = reader.next().await? {
+            text.extend(part);
+        }
+        drop(reader);
+        assert_eq!(text, b"one two three");
+        // Given up after its first part.
+        drop(ws.recv_reader().await?.expect("another message"));
+        assert_eq!(ws.recv().await?, Some("last".into()));
+        assert_eq!(ws.recv().await?, None);
+        Ok(())
+    };
+    let script = || {
+        let frames = [
+            Frame::text("one ").unfinished(),
+            Frame::continuation("two ").unfinished(),
+            Frame::ping("p"),
+            Frame::continuation("three"),
+            Frame::binary([1; 100]).unfinished(),
+            Frame::continuation([2; 100]),
+            Frame::text("last"),
+            Frame::close(1000, ""),
+        ];
+        let pieces = frames.chunks(1).map(masked);
+        let script = pieces.fold(Script::new(), |script, frame| {
+            script.read(frame).write(50).write_pending()
+        });
+        script.eof()
+    };
+    survives_with(&options, script, async |mut ws, _| {
+        let result = talk(&mut ws).await;
+        is_told_once(&mut ws, &result).await;
+        result
+    })
+    .await;
+}
