@@ -4,6 +4,9 @@
 //! Whoever owns the socket loops over four verbs: fill [`inbox`](Connection::inbox), take
 //! [`next`](Connection::next), `send`, drain [`outbox`](Connection::outbox).
 
+mod parts;
+mod offer;
+
 use bytes::{Bytes, buf::Limit};
 
 use crate::close::{Close, CloseInfo, Initiator};
@@ -13,12 +16,12 @@ use crate::encoder::{Encoder, MaskSource};
 use crate::error::{ProtocolError, SendError};
 use crate::frame::{MAX_CONTROL, Opcode};
 use crate::limits::Limits;
-use crate::message::{Event, EventRef, Kind, Message, MessageRef, Part};
+use crate::message::{Event, EventRef, Part};
 use crate::outbox::Outbox;
-use crate::prepared::Prepared;
-use crate::queue::{Admission, Dropped, Item, Overflow, Queue, Right};
+use crate::queue::{Dropped, Queue};
 use crate::text::Text;
-use crate::utf8::Utf8;
+
+use parts::Outgoing;
 
 /// Which end of the connection this is; a client says where its mask keys come from.
 #[derive(Clone, Copy, Debug)]
@@ -91,29 +94,9 @@ struct Rare {
     owed: Option<Option<Close>>,
 }
 
-/// A message that leaves in fragments (§5.4).
-#[derive(Debug)]
-struct Outgoing {
-    kind: Kind,
-    /// Of the next frame: the kind's, and continuation from then on.
-    opcode: Opcode,
-    /// What has come and is not framed yet.
-    rest: Bytes,
-    /// The message ends with `rest`.
-    last: bool,
-    utf8: Utf8,
-}
-
 /// The pongs that may wait on a socket that takes no more; then only the newest ping is answered,
 /// when they have left.
 const PONGS: u8 = 16;
-
-/// A larger message leaves in fragments of this size, in bytes, so that a control frame never waits
-/// behind more, and a client does not mask all of it at once.
-const FRAGMENT: usize = 1 << 20;
-
-/// While so many bytes wait, or half the backlog, messages that a policy may drop are not framed.
-const FRAMED: usize = 64 << 10;
 
 impl Connection {
     /// A connection whose opening handshake is done.
@@ -378,188 +361,6 @@ impl Connection {
         }
     }
 
-    /// Queues a whole message, or nothing of it.
-    ///
-    /// # Errors
-    ///
-    /// [`SendError::Full`] while the backlog is full, [`SendError::Closed`] after a close.
-    #[inline]
-    pub fn send(&mut self, message: Message) -> Result<(), SendError> {
-        self.may_send()?;
-        if self.has_queue() || message.len() > FRAGMENT {
-            self.take_in(message.into());
-        } else {
-            self.sent += 1;
-            self.encoder.message(message, &mut self.outbox);
-        }
-        Ok(())
-    }
-
-    /// As [`send`](Self::send), for a message that is only borrowed.
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Self::send).
-    #[inline]
-    pub fn send_ref(&mut self, message: MessageRef<'_>) -> Result<(), SendError> {
-        self.may_send()?;
-        if self.has_queue() || message.as_bytes().len() > FRAGMENT {
-            self.take_in(message.to_message().into());
-        } else {
-            self.sent += 1;
-            self.encoder.message_ref(message, &mut self.outbox);
-        }
-        Ok(())
-    }
-
-    /// As [`send`](Self::send), however full the backlog is: for who was given the room before.
-    ///
-    /// # Errors
-    ///
-    /// [`SendError::Closed`] after a close.
-    pub fn send_over(&mut self, item: impl Into<Item>) -> Result<(), SendError> {
-        if self.close_sent {
-            return Err(SendError::Closed);
-        }
-        self.take_in(item.into());
-        Ok(())
-    }
-
-    /// Queues a message, or does what the policy says where the backlog is full. It counts as
-    /// full for a message that may be dropped if it is `crowded`: somebody waits for room.
-    ///
-    /// # Errors
-    ///
-    /// [`SendError::Full`] under [`Overflow::Wait`], [`SendError::Closed`] after a close: nothing
-    /// was queued.
-    #[inline]
-    pub fn offer(
-        &mut self,
-        item: impl Into<Item>,
-        overflow: &Overflow,
-        crowded: bool,
-    ) -> Result<Admission, SendError> {
-        let item = item.into();
-        if crowded || self.close_sent || !self.is_roomy() {
-            return self.admit(item, overflow, crowded);
-        }
-        self.encode(item);
-        Ok(Admission::Queued)
-    }
-
-    fn admit(
-        &mut self,
-        mut item: Item,
-        overflow: &Overflow,
-        crowded: bool,
-    ) -> Result<Admission, SendError> {
-        if self.close_sent {
-            return Err(SendError::Closed);
-        }
-        let full = self.is_full() || crowded;
-        let right = match overflow {
-            Overflow::Wait if full => return Err(SendError::Full),
-            Overflow::DropNewest if full => return Ok(self.drop_newest()),
-            Overflow::Close if self.is_full() => return Ok(self.overflow()),
-            Overflow::Wait | Overflow::DropNewest | Overflow::Close => Right::Keep,
-            Overflow::DropOldest => Right::Drop,
-            Overflow::Conflate(key) => match self.conflate(key, item) {
-                Ok(()) => return Ok(Admission::Displaced),
-                Err(back) => {
-                    item = back;
-                    Right::Conflate(key.clone())
-                }
-            },
-        };
-        let displaces = full && !matches!(right, Right::Keep);
-        if displaces && !self.make_room(item.cost(), None) {
-            return Ok(self.drop_newest());
-        }
-        // What waits unframed can still be dropped, by a policy or with the connection.
-        let early = *overflow != Overflow::Wait && self.outbox.len() >= self.framed();
-        if early || self.has_queue() {
-            self.wait(item, right);
-        } else {
-            self.encode(item);
-        }
-        Ok(if displaces {
-            Admission::Displaced
-        } else {
-            Admission::Queued
-        })
-    }
-
-    /// As [`offer`](Self::offer), for a message that others get, too.
-    ///
-    /// # Errors
-    ///
-    /// As [`offer`](Self::offer).
-    #[inline]
-    pub fn offer_prepared(
-        &mut self,
-        prepared: &Prepared,
-        overflow: &Overflow,
-        crowded: bool,
-    ) -> Result<Admission, SendError> {
-        let large = prepared.message().len() > FRAGMENT;
-        if large || crowded || self.close_sent || !self.is_roomy() {
-            return self.offer(prepared, overflow, crowded);
-        }
-        self.sent += 1;
-        self.encoder.prepared(prepared, &mut self.outbox);
-        Ok(Admission::Queued)
-    }
-
-    /// Whether a message is framed at once, whatever the policy.
-    #[inline]
-    fn is_roomy(&self) -> bool {
-        self.outbox.len() < self.framed() && !self.has_queue()
-    }
-
-    fn drop_newest(&mut self) -> Admission {
-        self.rare().dropped.newest += 1;
-        Admission::Dropped
-    }
-
-    /// Drops the oldest messages that may be dropped, but for the one with this key, worth `need`
-    /// bytes if there are so many; whether there was one.
-    fn make_room(&mut self, need: usize, but: Option<&Text>) -> bool {
-        let rare = self.rare();
-        let mut freed = 0;
-        while freed < need
-            && let Some(cost) = rare.queue.drop_oldest(but)
-        {
-            freed += cost;
-            rare.dropped.oldest += 1;
-        }
-        freed > 0
-    }
-
-    fn conflate(&mut self, key: &Text, item: Item) -> Result<(), Item> {
-        let Some(rare) = &mut self.rare else {
-            return Err(item);
-        };
-        let before = rare.queue.len();
-        rare.queue.conflate(key, item)?;
-        rare.dropped.conflated += 1;
-        let grown = rare.queue.len().saturating_sub(before);
-        if grown > 0 && self.is_full() {
-            self.make_room(grown, Some(key));
-        }
-        Ok(())
-    }
-
-    /// The peer does not take what it is sent: it is told so behind what is framed already.
-    fn overflow(&mut self) -> Admission {
-        let rare = self.rare();
-        rare.dropped.closed += rare.queue.count() as u64 + 1;
-        rare.queue = Queue::default();
-        let reason = Text::from_static("the backlog is full");
-        let close = Close::new(CloseCode::TRY_AGAIN_LATER, reason).ok();
-        self.close(close.as_ref());
-        Admission::Closed
-    }
-
     /// Whether what is sent now has to wait until something else is framed.
     #[inline]
     fn has_queue(&self) -> bool {
@@ -569,202 +370,6 @@ impl Connection {
 
     fn rare(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
-    }
-
-    /// The bytes up to which messages are framed although a policy might drop them.
-    fn framed(&self) -> usize {
-        (self.backlog / 2).clamp(1, FRAMED)
-    }
-
-    /// Frames a message, or queues it behind what waits for that.
-    fn take_in(&mut self, item: Item) {
-        if self.has_queue() {
-            self.wait(item, Right::Keep);
-        } else {
-            self.encode(item);
-        }
-    }
-
-    fn wait(&mut self, item: Item, right: Right) {
-        self.rare().queue.push(item, right);
-    }
-
-    #[inline]
-    fn encode(&mut self, item: Item) {
-        match item {
-            item if item.message().len() > FRAGMENT => return self.encode_in_fragments(&item),
-            Item::Message(message) => self.encoder.message(message, &mut self.outbox),
-            Item::Prepared(prepared) => self.encoder.prepared(&prepared, &mut self.outbox),
-        }
-        self.sent += 1;
-    }
-
-    /// Frames the first fragment; the others follow as the outbox is drained.
-    fn encode_in_fragments(&mut self, item: &Item) {
-        let message = item.message();
-        self.rare().outgoing = Some(Outgoing {
-            kind: message.kind(),
-            opcode: message.kind().into(),
-            rest: message.clone().into_bytes(),
-            last: true,
-            utf8: Utf8::default(),
-        });
-        self.encode_fragment();
-    }
-
-    fn encode_fragment(&mut self) {
-        let Some(rare) = &mut self.rare else { return };
-        let Some(outgoing) = &mut rare.outgoing else {
-            return;
-        };
-        let size = outgoing.rest.len().min(FRAGMENT);
-        let bytes = outgoing.rest.split_to(size);
-        let fin = outgoing.last && outgoing.rest.is_empty();
-        let opcode = std::mem::replace(&mut outgoing.opcode, Opcode::Continuation);
-        self.encoder.fragment(opcode, fin, bytes, &mut self.outbox);
-        if fin {
-            rare.outgoing = None;
-            self.sent += 1;
-        }
-    }
-
-    /// Frames what waits for it, in order, until so many bytes wait to leave.
-    fn encode_queue(&mut self, bytes: usize) {
-        while self.outbox.len() < bytes
-            && let Some(rare) = &mut self.rare
-        {
-            match &rare.outgoing {
-                Some(outgoing) if outgoing.rest.is_empty() && !outgoing.last => return,
-                Some(_) => self.encode_fragment(),
-                None => {
-                    if let Some(item) = rare.queue.pop() {
-                        self.encode(item);
-                    } else if let Some(close) = rare.farewell.take() {
-                        self.encode_close(close.as_ref());
-                    } else {
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Begins a message that is sent in parts (RFC 6455 §5.4); what else is sent meanwhile waits
-    /// until it is finished, but for control frames.
-    ///
-    /// # Errors
-    ///
-    /// [`SendError::Full`] while something waits to be framed, such as the rest of another message;
-    /// [`SendError::Closed`] after a close.
-    pub fn begin(&mut self, kind: Kind) -> Result<(), SendError> {
-        if self.close_sent {
-            return Err(SendError::Closed);
-        }
-        if self.has_queue() {
-            return Err(SendError::Full);
-        }
-        self.rare().outgoing = Some(Outgoing {
-            kind,
-            opcode: kind.into(),
-            rest: Bytes::new(),
-            last: false,
-            utf8: Utf8::default(),
-        });
-        Ok(())
-    }
-
-    /// Sends the next part of the message that was [begun](Self::begin), as one fragment or, if it
-    /// is large, as several. An empty one is left out.
-    ///
-    /// # Errors
-    ///
-    /// [`SendError::Full`] while frames fill the backlog or the part before is not framed yet;
-    /// [`SendError::InvalidUtf8`] if a text cannot go on like this; [`SendError::Closed`] after a
-    /// close, or if no message was begun: nothing was queued.
-    pub fn send_part(&mut self, bytes: Bytes) -> Result<(), SendError> {
-        // What waits behind the message waits for its parts, and takes no room from them.
-        let full = self.outbox.len() >= self.backlog;
-        let outgoing = self.unfinished().ok_or(SendError::Closed)?;
-        if full || !outgoing.rest.is_empty() {
-            return Err(SendError::Full);
-        }
-        if outgoing.kind == Kind::Text {
-            let mut utf8 = outgoing.utf8.clone();
-            utf8.push(&bytes).map_err(|_| SendError::InvalidUtf8)?;
-            outgoing.utf8 = utf8;
-        }
-        if !bytes.is_empty() {
-            outgoing.rest = bytes;
-            self.encode_fragment();
-        }
-        Ok(())
-    }
-
-    /// Finishes the message that was [begun](Self::begin). It does not wait: an empty fragment says
-    /// that it was the last one.
-    ///
-    /// # Errors
-    ///
-    /// [`SendError::InvalidUtf8`] if a text ends inside a character: it is not finished.
-    /// [`SendError::Closed`] after a close, or if no message was begun.
-    pub fn finish(&mut self) -> Result<(), SendError> {
-        let outgoing = self.unfinished().ok_or(SendError::Closed)?;
-        if outgoing.utf8.carried() > 0 {
-            return Err(SendError::InvalidUtf8);
-        }
-        outgoing.last = true;
-        if outgoing.rest.is_empty() {
-            self.encode_fragment();
-        }
-        self.encode_queue(self.framed());
-        Ok(())
-    }
-
-    /// Gives the message up that was [begun](Self::begin). If a part of it was framed, nothing
-    /// honest can follow, and the connection is closed with 1011.
-    pub fn abandon(&mut self) {
-        match self.unfinished() {
-            None => {}
-            Some(outgoing) if outgoing.opcode == Opcode::Continuation => {
-                let reason = Text::from_static("a message was not finished");
-                let close = Close::new(CloseCode::INTERNAL, reason).ok();
-                self.close(close.as_ref());
-            }
-            Some(_) => {
-                self.rare().outgoing = None;
-                self.encode_queue(self.framed());
-            }
-        }
-    }
-
-    /// The message that was begun and is not finished.
-    fn unfinished(&mut self) -> Option<&mut Outgoing> {
-        let outgoing = self.rare.as_mut()?.outgoing.as_mut()?;
-        (!outgoing.last).then_some(outgoing)
-    }
-
-    /// Whether a message was [begun](Self::begin) and is not finished.
-    #[must_use]
-    pub fn is_unfinished(&self) -> bool {
-        let outgoing = |rare: &Rare| {
-            rare.outgoing
-                .as_ref()
-                .is_some_and(|outgoing| !outgoing.last)
-        };
-        self.rare.as_deref().is_some_and(outgoing)
-    }
-
-    /// Whether a message can be [begun](Self::begin), or the next part of one be sent.
-    #[must_use]
-    pub fn takes_part(&self) -> bool {
-        let rare = self.rare.as_deref();
-        match rare.and_then(|rare| rare.outgoing.as_ref()) {
-            None => !self.has_queue() && !self.is_full(),
-            Some(outgoing) => {
-                let framed = !outgoing.last && outgoing.rest.is_empty();
-                framed && self.outbox.len() < self.backlog
-            }
-        }
     }
 
     /// Queues a ping of at most 125 bytes, before all that is not framed yet.
@@ -798,17 +403,6 @@ impl Connection {
             return Err(SendError::Full);
         }
         self.encoder.frame(opcode, payload, &mut self.outbox);
-        Ok(())
-    }
-
-    #[inline]
-    fn may_send(&self) -> Result<(), SendError> {
-        if self.close_sent {
-            return Err(SendError::Closed);
-        }
-        if self.is_full() {
-            return Err(SendError::Full);
-        }
         Ok(())
     }
 
@@ -935,13 +529,6 @@ impl Connection {
     #[must_use]
     pub fn messages_sent(&self) -> u64 {
         self.sent
-    }
-
-    /// How many messages were dropped by [`offer`](Self::offer).
-    #[must_use]
-    pub fn dropped(&self) -> Dropped {
-        let rare = self.rare.as_ref();
-        rare.map_or_else(Dropped::default, |rare| rare.dropped)
     }
 
     /// Where the connection stands.
