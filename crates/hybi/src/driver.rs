@@ -203,7 +203,9 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Drive<S, Fut> {
                 let asked = link.abandoned || shared.wakers.awaits_event();
                 let begin = *begin.get_or_insert(link.received());
                 let over = link.received() - begin >= TURN;
-                let read = !over && !link.is_ahead() && link.poll_fill(asked).is_ready();
+                // Behind a close that is to be answered comes nothing, and its end is no fault.
+                let deaf = over || link.is_ahead() || link.connection.owes_close();
+                let read = !deaf && link.poll_fill(asked).is_ready();
                 if shared.wakers.pass_on(read, room, cx.waker()) {
                     break Turn::Handler;
                 }

@@ -295,25 +295,30 @@ async fn a_socket_may_be_kept_and_dropped_after_its_end() {
 #[tokio::test(start_paused = true)]
 async fn who_waits_to_send_when_the_peer_closes_is_not_too_late() {
     const MESSAGES: usize = 40;
-    let options = Options::new().backlog(1000);
-    let (mut peer, ws) = Peer::of(Role::Server, &options, 512);
-    let task = tokio::spawn(drive(ws, echo));
-    for number in 0..MESSAGES {
-        let message = Frame::binary(vec![number as u8; 500]);
-        peer.send(message).await.unwrap();
+    for stays in [true, false] {
+        let options = Options::new().backlog(1000);
+        let (mut peer, ws) = Peer::of(Role::Server, &options, 512);
+        let task = tokio::spawn(drive(ws, echo));
+        for number in 0..MESSAGES {
+            let message = Frame::binary(vec![number as u8; 500]);
+            peer.send(message).await.unwrap();
+        }
+        peer.send(Frame::close(1000, "")).await.unwrap();
+        if !stays {
+            peer.shutdown().await.unwrap();
+        }
+        settle().await;
+        for number in 0..MESSAGES {
+            let echo = ends(peer.recv()).await.unwrap();
+            assert_eq!(echo, Some(Frame::binary(vec![number as u8; 500])));
+        }
+        let close = ends(peer.recv()).await.unwrap();
+        assert_eq!(close, Some(Frame::close(1000, "")));
+        if stays {
+            peer.shutdown().await.unwrap();
+        }
+        ends(task).await.unwrap().unwrap();
     }
-    peer.send(Frame::close(1000, "")).await.unwrap();
-    settle().await;
-    for number in 0..MESSAGES {
-        let echo = ends(peer.recv()).await.unwrap();
-        assert_eq!(echo, Some(Frame::binary(vec![number as u8; 500])));
-    }
-    assert_eq!(
-        ends(peer.recv()).await.unwrap(),
-        Some(Frame::close(1000, ""))
-    );
-    peer.shutdown().await.unwrap();
-    ends(task).await.unwrap().unwrap();
 }
 
 #[tokio::test(start_paused = true)]
