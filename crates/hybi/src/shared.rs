@@ -9,7 +9,7 @@ use std::task::{Context, Waker};
 
 use hybi_proto::close::Close;
 use hybi_proto::code::CloseCode;
-use hybi_proto::connection::State;
+use hybi_proto::connection::{Connection, State};
 use hybi_proto::error::SendError;
 use hybi_proto::prepared::Prepared;
 use hybi_proto::queue::{Admission, Item, Overflow};
@@ -96,15 +96,9 @@ impl<S: Io> Shared<S> {
         item: Item,
         overflow: &Overflow,
     ) -> std::result::Result<Admission, SendError> {
-        if *overflow != Overflow::Wait && link.connection.is_full() {
-            self.make_room(link);
-        }
-        let crowded = self.is_crowded_for(link, overflow);
-        let admission = link.connection.offer(item, overflow, crowded);
-        if admission == Ok(Admission::Closed) {
-            link.span.overflowed();
-        }
-        admission
+        self.admit_by(link, overflow, |connection, crowded| {
+            connection.offer(item, overflow, crowded)
+        })
     }
 
     /// As [`admit`](Self::admit), for a message that others get, too.
@@ -114,11 +108,23 @@ impl<S: Io> Shared<S> {
         prepared: &Prepared,
         overflow: &Overflow,
     ) -> std::result::Result<Admission, SendError> {
+        self.admit_by(link, overflow, |connection, crowded| {
+            connection.offer_prepared(prepared, overflow, crowded)
+        })
+    }
+
+    #[inline]
+    fn admit_by(
+        &self,
+        link: &mut Link<S>,
+        overflow: &Overflow,
+        offer: impl FnOnce(&mut Connection, bool) -> std::result::Result<Admission, SendError>,
+    ) -> std::result::Result<Admission, SendError> {
         if *overflow != Overflow::Wait && link.connection.is_full() {
             self.make_room(link);
         }
         let crowded = self.is_crowded_for(link, overflow);
-        let admission = link.connection.offer_prepared(prepared, overflow, crowded);
+        let admission = offer(&mut link.connection, crowded);
         if admission == Ok(Admission::Closed) {
             link.span.overflowed();
         }

@@ -1,8 +1,8 @@
 //! The one waker that a socket sees, and those who wait behind it.
 //!
 //! Whoever polls the socket, it is given the same waker, so that a wake-up is never left with a
-//! task that has lost interest. On a driven connection only the driver touches the socket, and
-//! passes on what concerns the others.
+//! task that has lost interest. On a driven connection the driver sees to the socket, and passes on
+//! what concerns the others; who writes in its stead does the same.
 
 use std::sync::Arc;
 use std::task::{Wake, Waker};

@@ -217,6 +217,7 @@ impl<S: Io> Link<S> {
             }
             _ => true,
         });
+        self.ready.shrink_to_fit();
     }
 
     fn take(&mut self, parts: bool) -> Option<Result<Event, ProtocolError>> {
