@@ -42,6 +42,8 @@ pub struct Decoder {
     /// Nobody wants the rest of it.
     skipped: bool,
     utf8: Utf8,
+    /// Messages found so far.
+    messages: u64,
 }
 
 /// What the next byte is.
@@ -67,7 +69,8 @@ pub(crate) enum Found {
     Message(Kind, Place),
     Ping(Range<usize>),
     Pong(Range<usize>),
-    Close(Option<Close>),
+    /// Its payload was judged.
+    Close(Range<usize>),
 }
 
 #[derive(Clone, Debug)]
@@ -107,7 +110,35 @@ impl Decoder {
             taken: 0,
             skipped: false,
             utf8: Utf8::default(),
+            messages: 0,
         }
+    }
+
+    /// What stands in for this one while it is [detached](crate::connection::Connection::detach).
+    pub(crate) fn stand_in(&self) -> Self {
+        Self {
+            step: Step::Silent,
+            messages: self.messages,
+            ..Self::new(self.masked, self.limits.clone())
+        }
+    }
+
+    /// The number of messages found so far, seen or not.
+    pub(crate) fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    /// Takes the next event, as a view into the read buffer; `None` asks for more bytes. What it
+    /// is owed is for [`respond`](crate::connection::Connection::respond).
+    ///
+    /// # Errors
+    ///
+    /// The peer broke a rule, for [`fail`](crate::connection::Connection::fail). This is said once;
+    /// whatever still comes is ignored.
+    #[inline]
+    #[allow(clippy::should_implement_trait)] // an iterator cannot lend, nor end and go on
+    pub fn next(&mut self) -> Result<Option<EventRef<'_>>, ProtocolError> {
+        Ok(self.advance()?.map(|found| self.view(found)))
     }
 
     /// Where the next bytes from the peer go: append to it, at least one byte fits.
@@ -184,11 +215,33 @@ impl Decoder {
         (self.start, self.done, self.taken) = (0, 0, 0);
     }
 
-    /// Finds the next event; `None` asks for more bytes.
+    /// Finds the next event but for the rest of a message of which parts were taken; `None` asks
+    /// for more bytes.
+    #[inline]
     pub(crate) fn advance(&mut self) -> Result<Option<Found>, ProtocolError> {
+        loop {
+            let found = self.step()?;
+            match found {
+                Some(Found::Message(..)) if self.is_cut() => {}
+                None if self.is_cut() => {
+                    self.take_part();
+                    return Ok(None);
+                }
+                found => return Ok(found),
+            }
+        }
+    }
+
+    /// Finds the next event; `None` asks for more bytes.
+    #[inline]
+    pub(crate) fn step(&mut self) -> Result<Option<Found>, ProtocolError> {
         let found = self.find();
-        if found.is_err() || matches!(found, Ok(Some(Found::Close(_)))) {
-            self.silence();
+        match &found {
+            Ok(Some(Found::Message(..))) => self.messages += 1,
+            // Nothing comes behind it.
+            Ok(Some(Found::Close(_))) => self.step = Step::Silent,
+            Err(_) => self.silence(),
+            _ => {}
         }
         found
     }
@@ -263,7 +316,7 @@ impl Decoder {
                     self.step = Step::Header;
                 }
                 Step::Silent => {
-                    self.start = self.buffer.len();
+                    self.silence();
                     return Ok(None);
                 }
             }
@@ -318,7 +371,10 @@ impl Decoder {
         Ok(match header.opcode {
             Opcode::Ping => Found::Ping(at),
             Opcode::Pong => Found::Pong(at),
-            _ => Found::Close(Close::decode(payload)?),
+            _ => {
+                Close::decode(payload)?;
+                Found::Close(at)
+            }
         })
     }
 
@@ -349,7 +405,7 @@ impl Decoder {
             }
             Found::Ping(at) => EventRef::Ping(&self.buffer[at]),
             Found::Pong(at) => EventRef::Pong(&self.buffer[at]),
-            Found::Close(close) => EventRef::Close(close),
+            Found::Close(at) => EventRef::Close(self.close(at)),
         }
     }
 
@@ -411,8 +467,18 @@ impl Decoder {
             }
             Found::Ping(at) => Event::Ping(Bytes::copy_from_slice(&self.buffer[at])),
             Found::Pong(at) => Event::Pong(Bytes::copy_from_slice(&self.buffer[at])),
-            Found::Close(close) => Event::Close(close),
+            Found::Close(at) => Event::Close(self.close(at)),
         }
+    }
+
+    /// The payload of a control frame.
+    pub(crate) fn control_payload(&self, at: Range<usize>) -> &[u8] {
+        &self.buffer[at]
+    }
+
+    /// What a close frame says that was found to be right.
+    pub(crate) fn close(&self, at: Range<usize>) -> Option<Close> {
+        Close::decode(&self.buffer[at]).ok().flatten()
     }
 }
 

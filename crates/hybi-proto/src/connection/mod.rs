@@ -68,7 +68,6 @@ pub struct Connection {
     close_sent: bool,
     close_received: bool,
     failed: bool,
-    received: u64,
     sent: u64,
     rare: Option<Box<Rare>>,
 }
@@ -116,7 +115,6 @@ impl Connection {
             close_sent: false,
             close_received: false,
             failed: false,
-            received: 0,
             sent: 0,
             rare: None,
         }
@@ -239,8 +237,9 @@ impl Connection {
     /// As [`next`](Self::next).
     pub fn next_part(&mut self) -> Result<Option<Event>, ProtocolError> {
         loop {
-            let found = self.find()?;
-            let event = match found {
+            let found = self.decoder.step();
+            self.settle(&found);
+            let event = match found? {
                 Some(Found::Message(..)) if self.decoder.is_skipped() => continue,
                 Some(found) => match self.decoder.take(found) {
                     Event::Message(message) => Event::Part(Part {
@@ -265,55 +264,85 @@ impl Connection {
         self.decoder.skip();
     }
 
-    /// The next event but for the rest of a message of which parts were taken.
-    #[inline]
-    fn advance(&mut self) -> Result<Option<Found>, ProtocolError> {
-        loop {
-            let found = self.find()?;
-            match found {
-                Some(Found::Message(..)) if self.decoder.is_cut() => {}
-                None if self.decoder.is_cut() => {
-                    self.decoder.take_part();
-                    return Ok(None);
-                }
-                found => return Ok(found),
+    /// Takes the receiving half away, so that what has come can be looked at while others send.
+    /// Nothing comes until it is [attached](Self::attach) again.
+    ///
+    /// ```
+    /// # use bytes::BufMut;
+    /// # use hybi_proto::{connection::{Connection, Role}, limits::Limits, message::EventRef};
+    /// # let mut connection = Connection::new(Role::Server, Limits::default());
+    /// # connection.inbox().put_slice(b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58");
+    /// let mut decoder = connection.detach();
+    /// loop {
+    ///     match decoder.next() {
+    ///         Ok(Some(EventRef::Message(message))) => connection.send_ref(message)?,
+    ///         Ok(Some(event)) => connection.respond(&event),
+    ///         Ok(None) => break,
+    ///         Err(error) => connection.fail(error),
+    ///     }
+    /// }
+    /// connection.attach(decoder);
+    /// # assert_eq!(connection.outbox().len(), 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn detach(&mut self) -> Decoder {
+        let stand_in = self.decoder.stand_in();
+        std::mem::replace(&mut self.decoder, stand_in)
+    }
+
+    /// Gives the receiving half back. If the connection has failed meanwhile, what has come is
+    /// ignored.
+    pub fn attach(&mut self, decoder: Decoder) {
+        self.decoder = decoder;
+        if self.failed {
+            self.decoder.silence();
+        }
+    }
+
+    /// Answers what a [detached](Self::detach) decoder has found: a ping with a pong, a close
+    /// with a close.
+    pub fn respond(&mut self, event: &EventRef<'_>) {
+        match event {
+            EventRef::Ping(payload) => self.answer_ping(payload),
+            EventRef::Close(close) if self.holds_close && !self.close_sent => {
+                self.rare().owed = Some(close.clone());
             }
+            EventRef::Close(close) => self.answer_close(close.as_ref()),
+            EventRef::Message(_) | EventRef::Pong(_) => {}
         }
     }
 
     #[inline]
-    fn find(&mut self) -> Result<Option<Found>, ProtocolError> {
-        match self.decoder.advance() {
-            Ok(Some(Found::Message(kind, place))) => {
-                self.received += 1;
-                Ok(Some(Found::Message(kind, place)))
-            }
+    fn advance(&mut self) -> Result<Option<Found>, ProtocolError> {
+        let found = self.decoder.advance();
+        self.settle(&found);
+        found
+    }
+
+    /// Pays what the peer is owed for what was found.
+    #[inline]
+    fn settle(&mut self, found: &Result<Option<Found>, ProtocolError>) {
+        match found {
             Ok(Some(Found::Ping(at))) => {
-                self.answer_ping(Found::Ping(at.clone()));
-                Ok(Some(Found::Ping(at)))
+                let mut payload = [0; MAX_CONTROL];
+                let ping = self.decoder.control_payload(at.clone());
+                let payload = &mut payload[..ping.len()];
+                payload.copy_from_slice(ping);
+                self.respond(&EventRef::Ping(payload));
             }
-            Ok(Some(Found::Close(close))) => {
-                if self.holds_close && !self.close_sent {
-                    self.rare().owed = Some(close.clone());
-                } else {
-                    self.answer_close(close.as_ref());
-                }
-                Ok(Some(Found::Close(close)))
+            Ok(Some(Found::Close(at))) => {
+                let close = self.decoder.close(at.clone());
+                self.respond(&EventRef::Close(close));
             }
-            Err(error) => {
-                self.fail(error);
-                Err(error)
-            }
-            other => other,
+            Err(error) => self.fail(*error),
+            Ok(_) => {}
         }
     }
 
     /// §5.5.2: upon receipt of a Ping frame, an endpoint MUST send a Pong frame in response,
     /// unless it already received a Close frame.
-    fn answer_ping(&mut self, found: Found) {
-        let EventRef::Ping(payload) = self.decoder.view(found) else {
-            return;
-        };
+    fn answer_ping(&mut self, payload: &[u8]) {
         // §5.5.1: the application MUST NOT send any more frames after sending a Close frame.
         if !self.auto_pong || self.close_sent {
             return;
@@ -522,7 +551,7 @@ impl Connection {
     /// The number of messages that have come, seen or not.
     #[must_use]
     pub fn messages_received(&self) -> u64 {
-        self.received
+        self.decoder.messages()
     }
 
     /// The number of messages that were framed.

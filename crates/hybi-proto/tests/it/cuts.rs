@@ -33,9 +33,21 @@ struct Turn {
     reclaim: bool,
     /// Whether the events are taken before the next read.
     take: bool,
-    borrowed: bool,
+    way: Way,
     /// Bytes that the socket takes, at most.
     write: usize,
+}
+
+/// How the events are taken.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Owned,
+    Borrowed,
+    Detached,
+}
+
+impl Way {
+    const ALL: [Self; 3] = [Self::Owned, Self::Borrowed, Self::Detached];
 }
 
 impl Turn {
@@ -44,7 +56,7 @@ impl Turn {
         lend: None,
         reclaim: false,
         take: true,
-        borrowed: false,
+        way: Way::Owned,
         write: 0,
     };
 }
@@ -102,7 +114,7 @@ fn run_as(
         rest = &rest[n..];
         if turn.take || rest.is_empty() {
             match &mut parts {
-                None => take(&mut conn, turn.borrowed, &mut events),
+                None => take(&mut conn, turn.way, &mut events),
                 Some(parts) => take_parts(&mut conn, parts, &mut events),
             }
         }
@@ -112,7 +124,7 @@ fn run_as(
         }
     }
     match &mut parts {
-        None => take(&mut conn, false, &mut events),
+        None => take(&mut conn, Way::Owned, &mut events),
         Some(parts) => take_parts(&mut conn, parts, &mut events),
     }
     let (info, state, midway) = (conn.close_info().cloned(), conn.state(), conn.is_midway());
@@ -126,18 +138,31 @@ fn run_as(
     }
 }
 
-fn take(conn: &mut Connection, borrowed: bool, events: &mut Vec<Result<Event, ProtocolError>>) {
+fn take(conn: &mut Connection, way: Way, events: &mut Vec<Result<Event, ProtocolError>>) {
     loop {
-        let event = if borrowed {
-            conn.next().map(|event| event.map(|event| owned(&event)))
-        } else {
-            conn.next_owned()
+        let event = match way {
+            Way::Owned => conn.next_owned(),
+            Way::Borrowed => conn.next().map(|event| event.map(|event| owned(&event))),
+            Way::Detached => next_detached(conn),
         };
         match event.transpose() {
             Some(event) => events.push(event),
             None => return,
         }
     }
+}
+
+fn next_detached(conn: &mut Connection) -> Result<Option<Event>, ProtocolError> {
+    let mut decoder = conn.detach();
+    let event = decoder.next();
+    match &event {
+        Ok(Some(event)) => conn.respond(event),
+        Ok(None) => {}
+        Err(error) => conn.fail(*error),
+    }
+    let event = event.map(|event| event.map(|event| owned(&event)));
+    conn.attach(decoder);
+    event
 }
 
 fn take_parts(
@@ -306,18 +331,17 @@ fn damaged(mut stream: Vec<u8>, damages: Vec<Damage>) -> Vec<u8> {
 
 fn turns(read: impl Strategy<Value = usize>) -> impl Strategy<Value = Vec<Turn>> {
     let lend = prop::option::weighted(0.3, prop_oneof![0..64_usize, Just(4096), Just(65536)]);
-    let flags = (any::<bool>(), prop::bool::weighted(0.8), any::<bool>());
+    let way = prop::sample::select(Way::ALL.as_slice());
+    let flags = (any::<bool>(), prop::bool::weighted(0.8), way);
     let write = prop_oneof![Just(0), 1..50_usize, Just(usize::MAX)];
     let turn =
-        (read, lend, flags, write).prop_map(|(read, lend, (reclaim, take, borrowed), write)| {
-            Turn {
-                read,
-                lend,
-                reclaim,
-                take,
-                borrowed,
-                write,
-            }
+        (read, lend, flags, write).prop_map(|(read, lend, (reclaim, take, way), write)| Turn {
+            read,
+            lend,
+            reclaim,
+            take,
+            way,
+            write,
         });
     vec(turn, 1..12)
 }
@@ -342,11 +366,10 @@ fn check(
     turns: &[Turn],
 ) -> Result<Trace, TestCaseError> {
     let uncut = run(server, limits, stream, &[Turn::WHOLE], true);
-    let borrowed = Turn {
-        borrowed: true,
-        ..Turn::WHOLE
-    };
-    prop_assert_eq!(&run(server, limits, stream, &[borrowed], true), &uncut);
+    for way in Way::ALL {
+        let turn = Turn { way, ..Turn::WHOLE };
+        prop_assert_eq!(&run(server, limits, stream, &[turn], true), &uncut);
+    }
     prop_assert_eq!(&run(server, limits, stream, turns, false), &uncut);
     prop_assert_eq!(&run_parts(server, limits, stream, turns), &uncut);
     let errors = uncut.events.iter().filter(|event| event.is_err()).count();
@@ -459,14 +482,14 @@ fn a_session_is_the_same_in_single_bytes() {
         for server in [true, false] {
             let stream = written(&frames, server);
             let uncut = run(server, &limits, &stream, &[Turn::WHOLE], true);
-            for borrowed in [true, false] {
+            for way in Way::ALL {
                 for reclaim in [true, false] {
                     let lend = reclaim.then_some(3);
                     let turn = Turn {
                         read: 1,
                         lend,
                         reclaim,
-                        borrowed,
+                        way,
                         ..Turn::WHOLE
                     };
                     let turn = [turn];
@@ -514,7 +537,7 @@ fn the_rest_of_a_message_is_spared_to_who_goes_on_without_it() {
                 if first.is_none() {
                     first = conn.next_part().expect("no fault");
                 } else {
-                    take(&mut conn, false, &mut events);
+                    take(&mut conn, Way::Owned, &mut events);
                 }
             }
         }

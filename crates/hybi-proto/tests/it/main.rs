@@ -10,5 +10,6 @@ mod limits;
 mod overflow;
 mod parts;
 mod unfinished;
+mod detached;
 mod handshake;
 mod cuts;
