@@ -215,9 +215,11 @@ impl Decoder {
         (self.start, self.done, self.taken) = (0, 0, 0);
     }
 
+    // What is found travels in registers only where it is inlined: half the time of a small message.
+
     /// Finds the next event but for the rest of a message of which parts were taken; `None` asks
     /// for more bytes.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn advance(&mut self) -> Result<Option<Found>, ProtocolError> {
         loop {
             let found = self.step()?;
@@ -233,19 +235,16 @@ impl Decoder {
     }
 
     /// Finds the next event; `None` asks for more bytes.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn step(&mut self) -> Result<Option<Found>, ProtocolError> {
         let found = self.find();
-        match &found {
-            Ok(Some(Found::Message(..))) => self.messages += 1,
-            // Nothing comes behind it.
-            Ok(Some(Found::Close(_))) => self.step = Step::Silent,
-            Err(_) => self.silence(),
-            _ => {}
+        if found.is_err() {
+            self.silence();
         }
         found
     }
 
+    #[inline(always)]
     fn find(&mut self) -> Result<Option<Found>, ProtocolError> {
         loop {
             match self.step {
@@ -271,6 +270,7 @@ impl Decoder {
                         let bytes = &mut self.buffer[payload.clone()];
                         uncover(bytes, kind, &mut mask, &mut self.utf8)?;
                         self.finish_text(kind)?;
+                        self.messages += 1;
                         return Ok(Some(Found::Message(kind, Place::Inbox(payload))));
                     }
                     self.start += size;
@@ -306,6 +306,7 @@ impl Decoder {
                     if fin {
                         self.finish_text(kind)?;
                         self.step = Step::Delivered;
+                        self.messages += 1;
                         return Ok(Some(Found::Message(kind, Place::Partial)));
                     }
                 }
@@ -373,6 +374,8 @@ impl Decoder {
             Opcode::Pong => Found::Pong(at),
             _ => {
                 Close::decode(payload)?;
+                // Nothing comes behind it.
+                self.step = Step::Silent;
                 Found::Close(at)
             }
         })

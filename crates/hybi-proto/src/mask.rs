@@ -7,6 +7,8 @@
 ///
 /// Masking twice with the same key gives the original.
 ///
+/// Inside it is a number, lowest byte first, for a number travels in a register.
+///
 /// ```
 /// use hybi_proto::mask::Mask;
 ///
@@ -16,21 +18,21 @@
 /// assert_eq!(payload, [0x7f, 0x9f, 0x4d, 0x51, 0x58]); // §5.7
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mask([u8; 4]);
+pub struct Mask(u32);
 
 impl Mask {
     /// The mask with this key, as it stands in the frame's header.
     #[inline]
     #[must_use]
     pub const fn new(key: [u8; 4]) -> Self {
-        Self(key)
+        Self(u32::from_le_bytes(key))
     }
 
     /// The key, turned by the bytes that were masked so far.
     #[inline]
     #[must_use]
     pub const fn to_bytes(self) -> [u8; 4] {
-        self.0
+        self.0.to_le_bytes()
     }
 
     /// Masks or unmasks the next bytes of the payload in place.
@@ -62,16 +64,15 @@ impl Mask {
     #[inline]
     fn turn(&mut self, masked: usize) {
         // In this order of bytes the first one is the lowest: to the right is to the front.
-        let turned = u32::from_le_bytes(self.0).rotate_right(8 * (masked % 4) as u32);
-        self.0 = turned.to_le_bytes();
+        self.0 = self.0.rotate_right(8 * (masked % 4) as u32);
     }
 
     #[inline]
     fn block(self) -> [u8; BLOCK] {
         // §5.3: octet i of the transformed data is the XOR of octet i of the original data with
         // octet at index i modulo 4 of the masking key.
-        let key = u128::from(u32::from_ne_bytes(self.0));
-        (key | key << 32 | key << 64 | key << 96).to_ne_bytes()
+        let key = u128::from(self.0);
+        (key | key << 32 | key << 64 | key << 96).to_le_bytes()
     }
 }
 

@@ -238,8 +238,7 @@ impl Connection {
     pub fn next_part(&mut self) -> Result<Option<Event>, ProtocolError> {
         loop {
             let found = self.decoder.step();
-            self.settle(&found);
-            let event = match found? {
+            let event = match self.settle(found)? {
                 Some(Found::Message(..)) if self.decoder.is_skipped() => continue,
                 Some(found) => match self.decoder.take(found) {
                     Event::Message(message) => Event::Part(Part {
@@ -313,17 +312,30 @@ impl Connection {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn advance(&mut self) -> Result<Option<Found>, ProtocolError> {
         let found = self.decoder.advance();
-        self.settle(&found);
-        found
+        self.settle(found)
     }
 
     /// Pays what the peer is owed for what was found.
-    #[inline]
-    fn settle(&mut self, found: &Result<Option<Found>, ProtocolError>) {
+    #[inline(always)]
+    fn settle(
+        &mut self,
+        found: Result<Option<Found>, ProtocolError>,
+    ) -> Result<Option<Found>, ProtocolError> {
         match found {
+            Ok(None | Some(Found::Message(..) | Found::Pong(_))) => found,
+            found => self.pay(found),
+        }
+    }
+
+    #[cold]
+    fn pay(
+        &mut self,
+        found: Result<Option<Found>, ProtocolError>,
+    ) -> Result<Option<Found>, ProtocolError> {
+        match &found {
             Ok(Some(Found::Ping(at))) => {
                 let mut payload = [0; MAX_CONTROL];
                 let ping = self.decoder.control_payload(at.clone());
@@ -338,6 +350,7 @@ impl Connection {
             Err(error) => self.fail(*error),
             Ok(_) => {}
         }
+        found
     }
 
     /// §5.5.2: upon receipt of a Ping frame, an endpoint MUST send a Pong frame in response,
