@@ -54,7 +54,8 @@ enum Step {
     /// Payload of a data frame that goes to `partial`.
     Payload {
         fin: bool,
-        mask: Option<Mask>,
+        /// Of a masked frame.
+        mask: Mask,
         left: usize,
     },
     /// The message in `partial` was handed out.
@@ -268,7 +269,7 @@ impl Decoder {
                         self.start = payload.end;
                         let mut mask = header.mask;
                         let bytes = &mut self.buffer[payload.clone()];
-                        uncover(bytes, kind, &mut mask, &mut self.utf8)?;
+                        uncover(bytes, kind, mask.as_mut(), &mut self.utf8)?;
                         self.finish_text(kind)?;
                         self.messages += 1;
                         return Ok(Some(Found::Message(kind, Place::Inbox(payload))));
@@ -278,7 +279,7 @@ impl Decoder {
                     self.kind = Some(kind);
                     self.step = Step::Payload {
                         fin: header.fin,
-                        mask: header.mask,
+                        mask: header.mask.unwrap_or(Mask::new([0; 4])),
                         left: len,
                     };
                 }
@@ -296,7 +297,8 @@ impl Decoder {
                     self.start += here;
                     let bytes = &mut self.partial[self.done..];
                     let left = left - bytes.len();
-                    uncover(bytes, kind, &mut mask, &mut self.utf8)?;
+                    let key = self.masked.then_some(&mut mask);
+                    uncover(bytes, kind, key, &mut self.utf8)?;
                     self.done = self.partial.len();
                     if left > 0 {
                         self.step = Step::Payload { fin, mask, left };
@@ -507,11 +509,11 @@ fn admit_control(header: &Header) -> Result<(), ProtocolError> {
 fn uncover(
     bytes: &mut [u8],
     kind: Kind,
-    mask: &mut Option<Mask>,
+    mut mask: Option<&mut Mask>,
     utf8: &mut Utf8,
 ) -> Result<(), ProtocolError> {
     for piece in bytes.chunks_mut(PIECE) {
-        if let Some(mask) = mask {
+        if let Some(mask) = &mut mask {
             mask.apply(piece);
         }
         if kind == Kind::Text {
