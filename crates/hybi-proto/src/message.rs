@@ -162,6 +162,57 @@ impl MessageRef<'_> {
     }
 }
 
+impl<'a> From<&'a Message> for MessageRef<'a> {
+    fn from(message: &'a Message) -> Self {
+        match message {
+            Message::Text(text) => Self::Text(text.as_str()),
+            Message::Binary(bytes) => Self::Binary(bytes),
+        }
+    }
+}
+
+impl<'a> From<&'a str> for MessageRef<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl<'a> From<&'a String> for MessageRef<'a> {
+    fn from(text: &'a String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl<'a> From<&'a Text> for MessageRef<'a> {
+    fn from(text: &'a Text) -> Self {
+        Self::Text(text.as_str())
+    }
+}
+
+impl<'a> From<&'a [u8]> for MessageRef<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self::Binary(bytes)
+    }
+}
+
+impl<'a, const N: usize> From<&'a [u8; N]> for MessageRef<'a> {
+    fn from(bytes: &'a [u8; N]) -> Self {
+        Self::Binary(bytes)
+    }
+}
+
+impl<'a> From<&'a Vec<u8>> for MessageRef<'a> {
+    fn from(bytes: &'a Vec<u8>) -> Self {
+        Self::Binary(bytes)
+    }
+}
+
+impl<'a> From<&'a Bytes> for MessageRef<'a> {
+    fn from(bytes: &'a Bytes) -> Self {
+        Self::Binary(bytes)
+    }
+}
+
 /// A part of a message, as it arrives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {

@@ -38,6 +38,7 @@ mod duplex;
 #[cfg(feature = "codec")]
 mod framed;
 mod driver;
+pub mod events;
 mod exchange;
 mod client;
 mod backoff;

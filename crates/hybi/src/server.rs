@@ -17,6 +17,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 use crate::clients::Clients;
 use crate::driver::drive;
 use crate::error::{Error, Result};
+use crate::events::{self, Dispatch};
 use crate::exchange;
 use crate::incoming::{self, Incoming, Received};
 use crate::options::Options;
@@ -283,6 +284,44 @@ impl Server {
                 }
             });
         }
+    }
+
+    /// Serves each client by calling the handler when something comes, as Node's `ws` does; the fast
+    /// lane. A message is shown where it lies in the read buffer, and all that is sent in answer to
+    /// one read leaves in one write. While 64 KiB or more are queued for a client it is not read.
+    ///
+    /// ```no_run
+    /// use hybi::events::{Handler, Peer};
+    /// use hybi::{MessageRef, Request, Result, Server};
+    ///
+    /// struct Echo;
+    ///
+    /// impl Handler for Echo {
+    ///     type State = ();
+    ///
+    ///     fn on_open(&self, _: &mut Peer<'_>, _: Request<()>) -> Result<()> {
+    ///         Ok(())
+    ///     }
+    ///
+    ///     fn on_message(&self, peer: &mut Peer<'_>, message: MessageRef<'_>) -> Result<()> {
+    ///         peer.send(message)
+    ///     }
+    /// }
+    ///
+    /// # async fn run() -> Result<()> {
+    /// Server::bind("127.0.0.1:8080").await?.serve_events(Echo).await
+    /// # }
+    /// ```
+    ///
+    /// Cancel safe: dropping it stops to listen, and the connections go on.
+    ///
+    /// # Errors
+    ///
+    /// As [`serve`](Self::serve).
+    pub async fn serve_events(self, handler: impl events::Handler) -> Result<()> {
+        let handler = Arc::new(handler);
+        self.serve(move |ws, request| Dispatch::new(ws, request, handler.clone()))
+            .await
     }
 
     /// As [`serve`](Self::serve), until the signal comes; then shuts the server down, as the

@@ -18,7 +18,7 @@ use std::time::Duration;
 use bytes::BufMut;
 use hybi_proto::connection::{Connection, Role, State};
 use hybi_proto::error::{ProtocolError, SendError};
-use hybi_proto::message::{Event, Part};
+use hybi_proto::message::{Event, EventRef, Part};
 use tokio::io::AsyncReadExt;
 use tokio::task::coop;
 
@@ -66,6 +66,8 @@ pub(crate) struct Link<S> {
     waker: Waker,
     client: bool,
     pub(crate) driven: bool,
+    /// Its events go to a [`Handler`](crate::events::Handler): nothing is read while much is queued.
+    pub(crate) dispatched: bool,
     /// The driver is about to drain the outbox: nobody has to wake it for that.
     pub(crate) driving: bool,
     /// Somebody is about to write what waits: see `broadcast`.
@@ -105,6 +107,12 @@ pub(crate) struct Link<S> {
 /// What is read ahead of a busy receiver, in bytes; each event also costs what it takes to hold it.
 const AHEAD: usize = 64 << 10;
 const HOLD: usize = 64;
+
+/// While so many bytes are queued, a connection whose events go to a handler is not read.
+const CHOKED: usize = 64 << 10;
+
+/// The answers of a handler to what one read has brought are gathered up to so many bytes.
+const GATHERED: usize = 256 << 10;
 
 /// The most in one read, in bytes.
 const READ: usize = 1 << 20;
@@ -151,6 +159,7 @@ impl<S: Io> Link<S> {
             wakers,
             client,
             driven: false,
+            dispatched: false,
             driving: false,
             flushing: false,
             awaited: false,
@@ -277,16 +286,36 @@ impl<S: Io> Link<S> {
         if let Some(Ok(Event::Part(part))) = &event {
             self.in_parts = !part.last;
         }
-        if let Some(Err(error)) = &event {
-            self.span.violated(*error);
+        match &event {
+            Some(Err(error)) => self.span.violated(*error),
+            Some(Ok(Event::Pong(payload))) => self.hear_pong(payload),
+            _ => {}
         }
-        if let (Some(pings), Some(Ok(Event::Pong(payload)))) = (&mut self.pings, &event) {
+        event
+    }
+
+    fn hear_pong(&mut self, payload: &[u8]) {
+        if let Some(pings) = &mut self.pings {
             self.round_trip = pings.answered(payload).or(self.round_trip);
             if pings.is_empty() {
                 self.pings = None;
             }
         }
-        event
+    }
+
+    /// Answers what a detached decoder has found.
+    pub(crate) fn respond(&mut self, event: &EventRef<'_>) {
+        self.connection.respond(event);
+        if let EventRef::Pong(payload) = event {
+            self.hear_pong(payload);
+        }
+    }
+
+    /// Ends the connection for a violation that a detached decoder has found.
+    pub(crate) fn violate(&mut self, error: ProtocolError) {
+        self.span.violated(error);
+        self.connection.fail(error);
+        self.fail(error);
     }
 
     /// Queues a ping, and notes when.
@@ -302,7 +331,17 @@ impl<S: Io> Link<S> {
 
     /// Whether the receiver is so far behind that reading has to wait for it.
     pub(crate) fn is_ahead(&self) -> bool {
-        self.ahead >= AHEAD || self.unasked >= AHEAD
+        self.ahead >= AHEAD || self.unasked >= AHEAD || (self.dispatched && self.is_choked())
+    }
+
+    /// Whether so much is queued that an event handler is not asked for more.
+    pub(crate) fn is_choked(&self) -> bool {
+        self.connection.buffered() >= CHOKED
+    }
+
+    /// Whether so much is queued that it has to leave before an event handler is asked for more.
+    pub(crate) fn is_pressed(&self) -> bool {
+        self.connection.is_full() || self.connection.buffered() >= GATHERED
     }
 
     /// Whether an event, or the error behind the last, can be taken without waiting.

@@ -1,0 +1,515 @@
+//! A handler that is called when something comes, instead of waiting for it: the fast lane.
+//!
+//! It is shown each message where it lies in the thread's read buffer, and what it sends in answer
+//! to one read leaves in one write. Connection, driver and transport are those of every other
+//! driven socket; only who takes the events differs.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use http::Request;
+use hybi_proto::close::CloseInfo;
+use hybi_proto::code::CloseCode;
+use hybi_proto::connection::State;
+use hybi_proto::decoder::Decoder;
+use hybi_proto::error::{ProtocolError, SendError};
+use hybi_proto::message::{Event, EventRef, Message, MessageRef};
+use hybi_proto::prepared::Prepared;
+use hybi_proto::text::Text;
+
+use crate::driver::{self, Drive};
+use crate::error::{Error, Result};
+use crate::io::Stream;
+use crate::pings::RoundTrip;
+use crate::sender::Sender;
+use crate::shared::{ConnectionId, Shared};
+use crate::socket::WebSocket;
+use crate::wakers::Interest;
+
+/// What is called when something comes on a connection; see
+/// [`Server::serve_events`](crate::Server::serve_events).
+///
+/// One handler serves all connections, from several threads at once; what belongs to one of them
+/// is its [`State`](Self::State). The methods are called one at a time for each connection, in the
+/// order in which things have come, and must not block: while one runs, nothing else happens on
+/// its thread. What takes time goes to a task of its own, with a [`sender`](Peer::sender).
+///
+/// Who returns an error has the connection closed with 1011; so has who panics. After that, or once
+/// [`Peer::send`] has said that the connection is closed, no more messages are shown.
+///
+/// ```
+/// use hybi::events::{Handler, Peer};
+/// use hybi::{MessageRef, Request, Result};
+///
+/// /// Says how many messages came before.
+/// struct Count;
+///
+/// impl Handler for Count {
+///     type State = usize;
+///
+///     fn on_open(&self, peer: &mut Peer<'_>, request: Request<()>) -> Result<usize> {
+///         peer.send(format!("welcome to {}", request.uri()).as_str())?;
+///         Ok(0)
+///     }
+///
+///     fn on_message(&self, peer: &mut Peer<'_, usize>, message: MessageRef<'_>) -> Result<()> {
+///         *peer.state += 1;
+///         peer.send(message)
+///     }
+/// }
+/// ```
+pub trait Handler: Send + Sync + 'static {
+    /// What is kept for each connection. It is dropped when the connection has ended, also where
+    /// [`on_close`](Self::on_close) is not called because the server's runtime ends.
+    type State: Send + 'static;
+
+    /// The opening handshake is done.
+    ///
+    /// # Errors
+    ///
+    /// Any; the connection is closed with 1011, and nothing else is called.
+    fn on_open(&self, peer: &mut Peer<'_>, request: Request<()>) -> Result<Self::State>;
+
+    /// A message has come.
+    ///
+    /// # Errors
+    ///
+    /// Any; the connection is closed with 1011.
+    fn on_message(&self, peer: &mut Peer<'_, Self::State>, message: MessageRef<'_>) -> Result<()>;
+
+    /// A ping has come (RFC 6455 §5.5.2). It is answered already, unless
+    /// [`Options::auto_pong`](crate::Options::auto_pong) is off.
+    ///
+    /// # Errors
+    ///
+    /// Any; the connection is closed with 1011.
+    fn on_ping(&self, peer: &mut Peer<'_, Self::State>, payload: &[u8]) -> Result<()> {
+        let _ = (peer, payload);
+        Ok(())
+    }
+
+    /// A pong has come (RFC 6455 §5.5.3), asked for or not.
+    ///
+    /// # Errors
+    ///
+    /// Any; the connection is closed with 1011.
+    fn on_pong(&self, peer: &mut Peer<'_, Self::State>, payload: &[u8]) -> Result<()> {
+        let _ = (peer, payload);
+        Ok(())
+    }
+
+    /// Of what was queued, less than 64 KiB wait now, after it was more: who has stopped because
+    /// [`Peer::send`] was full can go on.
+    ///
+    /// # Errors
+    ///
+    /// Any; the connection is closed with 1011.
+    fn on_drain(&self, peer: &mut Peer<'_, Self::State>) -> Result<()> {
+        let _ = peer;
+        Ok(())
+    }
+
+    /// The connection ends for a fault: the peer broke a rule, the transport failed, a deadline
+    /// has passed. [`on_close`](Self::on_close) follows.
+    fn on_error(&self, peer: &mut Peer<'_, Self::State>, error: Error) {
+        let _ = (peer, error);
+    }
+
+    /// Nothing comes any more, and nothing can be sent. It is the last call.
+    fn on_close(&self, peer: &mut Peer<'_, Self::State>, info: &CloseInfo) {
+        let _ = (peer, info);
+    }
+}
+
+/// The connection on which something has come, in the hands of a [`Handler`].
+pub struct Peer<'a, T = ()> {
+    sender: &'a Sender,
+    /// What the handler keeps for this connection.
+    pub state: &'a mut T,
+    /// So much was queued that it has to leave before more is shown.
+    pressed: bool,
+}
+
+impl<'a, T> Peer<'a, T> {
+    fn new(sender: &'a Sender, state: &'a mut T) -> Self {
+        Self {
+            sender,
+            state,
+            pressed: false,
+        }
+    }
+
+    /// Queues a message, the whole of it or nothing: a copy of what is borrowed. It is written,
+    /// with all else that answers the same read, when the handler has seen what was read.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Full`] while the backlog is full: [`Handler::on_drain`] tells when it is not.
+    /// It cannot be full for who sends less than [`Options::backlog`](crate::Options::backlog) in
+    /// answer to one message. [`Error::Closed`] once the connection is closing; an error of the
+    /// transport.
+    #[inline]
+    pub fn send<'m>(&mut self, message: impl Into<MessageRef<'m>>) -> Result<()> {
+        let mut link = self.sender.handle().lock();
+        link.may_send()?;
+        link.connection.send_ref(message.into())?;
+        self.pressed |= link.is_pressed();
+        Ok(())
+    }
+
+    /// As [`send`](Self::send), for a message that is given away: a large one is not copied.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_owned(&mut self, message: impl Into<Message>) -> Result<()> {
+        let mut link = self.sender.handle().lock();
+        link.may_send()?;
+        link.connection.send(message.into())?;
+        self.pressed |= link.is_pressed();
+        Ok(())
+    }
+
+    /// As [`send`](Self::send), for a message that many get and that was framed once.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_prepared(&mut self, message: &Prepared) -> Result<()> {
+        let mut link = self.sender.handle().lock();
+        link.may_send()?;
+        if link.connection.is_full() {
+            return Err(SendError::Full.into());
+        }
+        link.connection.send_over(message)?;
+        self.pressed |= link.is_pressed();
+        Ok(())
+    }
+
+    /// Sends a ping of at most 125 bytes: see [`Sender::ping`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::ping`].
+    pub fn ping(&mut self, payload: impl AsRef<[u8]>) -> Result<RoundTrip> {
+        self.sender.ping(payload)
+    }
+
+    /// Sends a pong of at most 125 bytes: see [`Sender::pong`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::pong`].
+    pub fn pong(&mut self, payload: impl AsRef<[u8]>) -> Result<()> {
+        self.sender.pong(payload)
+    }
+
+    /// Sends a close frame behind what is queued, and nothing can be sent any more;
+    /// [`Handler::on_close`] follows when the peer has answered. Messages that come before that
+    /// are still shown. A second call changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// A code that no frame may carry or a reason of more than 123 bytes: nothing is sent.
+    pub fn close(&mut self, code: CloseCode, reason: impl Into<Text>) -> Result<()> {
+        self.sender.start_close(code, reason)
+    }
+
+    /// Ends the connection at once, without a close frame.
+    pub fn abort(&mut self) {
+        self.sender.abort();
+    }
+
+    /// Tells this connection from all others of the process.
+    #[must_use]
+    pub fn id(&self) -> ConnectionId {
+        self.sender.id()
+    }
+
+    /// The handle of this connection: all that can be asked of it, and clones to send with from
+    /// other tasks.
+    #[must_use]
+    pub fn sender(&self) -> &Sender {
+        self.sender
+    }
+
+    /// The subprotocol that the opening handshake has settled on.
+    #[must_use]
+    pub fn protocol(&self) -> Option<&str> {
+        self.sender.handle().agreed()?.protocol.as_deref()
+    }
+}
+
+impl<T> fmt::Debug for Peer<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peer")
+            .field("sender", &self.sender)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Drives a connection whose events go to a handler, for connections that come otherwise than by
+/// [`Server::serve_events`](crate::Server::serve_events).
+///
+/// The future ends when the connection has. Dropping it tries one write of a close frame with
+/// 1001, and aborts; [`Handler::on_close`] is not called then.
+///
+/// # Errors
+///
+/// What the handler returns.
+///
+/// # Panics
+///
+/// With the handler's panic, once the connection has ended.
+pub fn drive<H: Handler>(
+    ws: WebSocket,
+    request: Request<()>,
+    handler: Arc<H>,
+) -> Drive<Stream, Dispatch<H>> {
+    driver::drive(ws, |ws| Dispatch::new(ws, request, handler))
+}
+
+/// Shows a handler what comes on a driven connection: the future inside of what [`drive`] gives.
+pub struct Dispatch<H: Handler> {
+    sender: Sender,
+    /// Until the handler was told of the connection.
+    request: Option<Box<Request<()>>>,
+    audience: Audience<H>,
+    /// More is queued than lets the connection be read.
+    choked: bool,
+    /// How many bytes had been read when all was shown.
+    seen: u64,
+}
+
+/// Who is shown what comes.
+struct Audience<H: Handler> {
+    handler: Arc<H>,
+    state: Option<H::State>,
+    /// The handler has failed, or has heard that nothing can be sent: it is shown no more.
+    failed: Option<Result<()>>,
+}
+
+/// What there is to be shown.
+enum Read {
+    /// An event that was found before it was asked for.
+    Held(std::result::Result<Event, ProtocolError>),
+    /// There is room again.
+    Drained,
+    /// What has come, and how many bytes had been read then.
+    Detached(Decoder, u64),
+    /// Nothing, so far.
+    Nothing,
+    /// The end.
+    Closed,
+}
+
+// The state is not pinned with the future.
+impl<H: Handler> Unpin for Dispatch<H> {}
+
+impl<H: Handler> Future for Dispatch<H> {
+    type Output = Result<()>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let this = self.get_mut();
+        if let Some(request) = this.request.take() {
+            this.audience.open(&this.sender, *request)?;
+        }
+        loop {
+            match this.read(cx) {
+                Read::Detached(decoder, read) => {
+                    if this.audience.show_all(&this.sender, decoder) {
+                        this.seen = read;
+                    }
+                }
+                Read::Held(event) => this.audience.show_held(&this.sender, event),
+                Read::Drained => {
+                    let drained =
+                        |handler: &H, peer: &mut Peer<'_, H::State>| handler.on_drain(peer);
+                    this.audience.show(&this.sender, drained);
+                }
+                Read::Nothing => return Poll::Pending,
+                Read::Closed => return Poll::Ready(this.audience.close(&this.sender)),
+            }
+        }
+    }
+}
+
+impl<H: Handler> Dispatch<H> {
+    pub(crate) fn new(ws: WebSocket, request: Request<()>, handler: Arc<H>) -> Self {
+        let (sender, _) = ws.split();
+        sender.handle().lock().dispatched = true;
+        Self {
+            sender,
+            request: Some(Box::new(request)),
+            audience: Audience {
+                handler,
+                state: None,
+                failed: None,
+            },
+            choked: false,
+            seen: 0,
+        }
+    }
+
+    /// Finds what there is to be shown. Where much is queued, that is written first.
+    fn read(&mut self, cx: &mut Context<'_>) -> Read {
+        let shared = self.sender.handle().shared();
+        let mut link = shared.lock();
+        if link.has_ready()
+            && let Some(event) = link.next()
+        {
+            return Read::Held(event);
+        }
+        if link.connection.state() == State::Closed {
+            return Read::Closed;
+        }
+        if link.is_choked() {
+            let _ = link.poll_flush();
+            shared.wakers.pass_on(false, true, Waker::noop());
+        }
+        let was_choked = std::mem::replace(&mut self.choked, link.is_choked());
+        if self.choked {
+            shared.wakers.wait(Interest::Flush, cx.waker());
+        } else if was_choked {
+            return Read::Drained;
+        } else if link.received() > self.seen {
+            return Read::Detached(link.connection.detach(), link.received());
+        }
+        shared.wakers.wait(Interest::Recv, cx.waker());
+        Read::Nothing
+    }
+}
+
+impl<H: Handler> Audience<H> {
+    fn open(&mut self, sender: &Sender, request: Request<()>) -> Result<()> {
+        let mut nothing = ();
+        let mut peer = Peer::new(sender, &mut nothing);
+        self.state = Some(self.handler.on_open(&mut peer, request)?);
+        Ok(())
+    }
+
+    /// Shows all that has come, or less if so much is queued that it has to leave first; whether
+    /// it was all.
+    fn show_all(&mut self, sender: &Sender, decoder: Decoder) -> bool {
+        let mut detached = Detached {
+            shared: sender.handle().shared(),
+            decoder: Some(decoder),
+        };
+        while let Some(decoder) = &mut detached.decoder {
+            match decoder.next() {
+                Ok(Some(EventRef::Message(message))) => {
+                    if self.show(sender, |handler, peer| handler.on_message(peer, message)) {
+                        return false;
+                    }
+                }
+                Ok(Some(event)) => {
+                    sender.handle().lock().respond(&event);
+                    self.show_control(sender, &event);
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    sender.handle().lock().violate(error);
+                    break;
+                }
+            }
+        }
+        true
+    }
+
+    fn show_held(&mut self, sender: &Sender, event: std::result::Result<Event, ProtocolError>) {
+        match event {
+            Ok(Event::Message(message)) => {
+                let message = MessageRef::from(&message);
+                self.show(sender, |handler, peer| handler.on_message(peer, message));
+            }
+            Ok(Event::Ping(payload)) => self.show_control(sender, &EventRef::Ping(&payload)),
+            Ok(Event::Pong(payload)) => self.show_control(sender, &EventRef::Pong(&payload)),
+            Ok(_) => {}
+            Err(error) => sender.handle().lock().fail(error),
+        }
+    }
+
+    fn show_control(&mut self, sender: &Sender, event: &EventRef<'_>) {
+        match event {
+            EventRef::Ping(payload) => {
+                self.show(sender, |handler, peer| handler.on_ping(peer, payload));
+            }
+            EventRef::Pong(payload) => {
+                self.show(sender, |handler, peer| handler.on_pong(peer, payload));
+            }
+            _ => {}
+        }
+    }
+
+    /// Calls the handler, unless it has failed; true if so much is queued that it has to leave.
+    #[inline]
+    fn show(
+        &mut self,
+        sender: &Sender,
+        call: impl FnOnce(&H, &mut Peer<'_, H::State>) -> Result<()>,
+    ) -> bool {
+        let (Some(state), None) = (&mut self.state, &self.failed) else {
+            return false;
+        };
+        let mut peer = Peer::new(sender, state);
+        let result = call(&self.handler, &mut peer);
+        let pressed = peer.pressed;
+        if let Err(error) = result {
+            self.fail(sender, error);
+        }
+        pressed
+    }
+
+    #[cold]
+    fn fail(&mut self, sender: &Sender, error: Error) {
+        // To hear that nothing can be sent any more is no fault of the handler's.
+        let at_fault = sender.state() == State::Open;
+        self.failed = Some(if at_fault { Err(error) } else { Ok(()) });
+        // The code is one that may be sent.
+        let _ = sender.start_close(CloseCode::INTERNAL, Text::default());
+    }
+
+    fn close(&mut self, sender: &Sender) -> Result<()> {
+        let (verdict, info) = {
+            let mut link = sender.handle().lock();
+            (link.verdict(), link.connection.close_info().cloned())
+        };
+        if let Some(state) = &mut self.state {
+            let mut peer = Peer::new(sender, state);
+            match verdict {
+                // It was ended on this side.
+                Ok(()) | Err(Error::Closed) => {}
+                Err(error) => self.handler.on_error(&mut peer, error),
+            }
+            if let Some(info) = info {
+                self.handler.on_close(&mut peer, &info);
+            }
+        }
+        self.failed.take().unwrap_or(Ok(()))
+    }
+}
+
+/// The receiving half of a connection, while a handler looks at what has come. It goes back even
+/// where the handler panics.
+struct Detached<'a> {
+    shared: &'a Shared<Stream>,
+    decoder: Option<Decoder>,
+}
+
+impl Drop for Detached<'_> {
+    fn drop(&mut self) {
+        if let Some(decoder) = self.decoder.take() {
+            self.shared.lock().connection.attach(decoder);
+        }
+    }
+}
+
+impl<H: Handler> fmt::Debug for Dispatch<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dispatch")
+            .field("sender", &self.sender)
+            .finish_non_exhaustive()
+    }
+}
