@@ -7,7 +7,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use http::Request;
 use hybi_proto::close::CloseInfo;
@@ -355,8 +355,7 @@ impl<H: Handler> Dispatch<H> {
 
     /// Finds what there is to be shown. Where much is queued, that is written first.
     fn read(&mut self, cx: &mut Context<'_>) -> Read {
-        let shared = self.sender.handle().shared();
-        let mut link = shared.lock();
+        let mut link = self.sender.handle().lock();
         if link.has_ready()
             && let Some(event) = link.next()
         {
@@ -367,17 +366,20 @@ impl<H: Handler> Dispatch<H> {
         }
         if link.is_choked() {
             let _ = link.poll_flush();
-            shared.wakers.pass_on(false, true, Waker::noop());
+            link.pass_on(false, true);
         }
         let was_choked = std::mem::replace(&mut self.choked, link.is_choked());
         if self.choked {
-            shared.wakers.wait(Interest::Flush, cx.waker());
-        } else if was_choked {
+            link.wait(Interest::Flush, cx.waker());
+            return Read::Nothing;
+        }
+        if was_choked {
             return Read::Drained;
-        } else if link.received() > self.seen {
+        }
+        if link.received() > self.seen {
             return Read::Detached(link.connection.detach(), link.received());
         }
-        shared.wakers.wait(Interest::Recv, cx.waker());
+        link.wait_for_event(cx.waker());
         Read::Nothing
     }
 }
