@@ -366,8 +366,12 @@ impl<H: Handler> Dispatch<H> {
             return Read::Closed;
         }
         if link.is_choked() {
+            let before = link.connection.buffered();
             let _ = link.poll_flush();
-            shared.wakers.pass_on(false, true, Waker::noop());
+            // Who is woken for nothing comes back for nothing: this task, too.
+            if link.connection.buffered() < before {
+                shared.wakers.pass_on(false, true, Waker::noop());
+            }
         }
         let was_choked = std::mem::replace(&mut self.choked, link.is_choked());
         if self.choked {
