@@ -339,7 +339,6 @@ impl<H: Handler> Future for Dispatch<H> {
 impl<H: Handler> Dispatch<H> {
     pub(crate) fn new(ws: WebSocket, request: Request<()>, handler: Arc<H>) -> Self {
         let (sender, _) = ws.split();
-        sender.handle().lock().dispatched = true;
         Self {
             sender,
             request: Some(Box::new(request)),
@@ -374,7 +373,9 @@ impl<H: Handler> Dispatch<H> {
             }
         }
         let was_choked = std::mem::replace(&mut self.choked, link.is_choked());
+        link.choked = self.choked;
         if self.choked {
+            link.awaited = true;
             shared.wakers.wait(Interest::Flush, cx.waker());
         } else if was_choked {
             return Read::Drained;
@@ -492,6 +493,13 @@ impl<H: Handler> Audience<H> {
             }
         }
         self.failed.take().unwrap_or(Ok(()))
+    }
+}
+
+impl<H: Handler> Drop for Dispatch<H> {
+    /// Who panics does not come back for the rest.
+    fn drop(&mut self) {
+        self.sender.handle().lock().choked = false;
     }
 }
 

@@ -66,8 +66,9 @@ pub(crate) struct Link<S> {
     waker: Waker,
     client: bool,
     pub(crate) driven: bool,
-    /// Its events go to a [`Handler`](crate::events::Handler): nothing is read while much is queued.
-    pub(crate) dispatched: bool,
+    /// An event [`Handler`](crate::events::Handler) is to see the rest of what was read when less
+    /// is queued: nothing is read until then.
+    pub(crate) choked: bool,
     /// The driver is about to drain the outbox: nobody has to wake it for that.
     pub(crate) driving: bool,
     /// Somebody is about to write what waits: see `broadcast`.
@@ -159,7 +160,7 @@ impl<S: Io> Link<S> {
             wakers,
             client,
             driven: false,
-            dispatched: false,
+            choked: false,
             driving: false,
             flushing: false,
             awaited: false,
@@ -331,7 +332,7 @@ impl<S: Io> Link<S> {
 
     /// Whether the receiver is so far behind that reading has to wait for it.
     pub(crate) fn is_ahead(&self) -> bool {
-        self.ahead >= AHEAD || self.unasked >= AHEAD || (self.dispatched && self.is_choked())
+        self.ahead >= AHEAD || self.unasked >= AHEAD || self.choked
     }
 
     /// Whether so much is queued that an event handler is not asked for more.
