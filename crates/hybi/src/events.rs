@@ -12,11 +12,12 @@ use std::task::{Context, Poll, Waker};
 use http::Request;
 use hybi_proto::close::CloseInfo;
 use hybi_proto::code::CloseCode;
-use hybi_proto::connection::State;
+use hybi_proto::connection::{Connection, State};
 use hybi_proto::decoder::Decoder;
 use hybi_proto::error::{ProtocolError, SendError};
 use hybi_proto::message::{Event, EventRef, Message, MessageRef};
 use hybi_proto::prepared::Prepared;
+use hybi_proto::queue::Overflow;
 use hybi_proto::text::Text;
 
 use crate::driver::{self, Drive};
@@ -100,8 +101,9 @@ pub trait Handler: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Of what was queued, less than 64 KiB wait now, after it was more: who has stopped because
-    /// [`Peer::send`] was full can go on.
+    /// Less than 64 KiB are queued, or half the backlog if that is less, after it was more, or after
+    /// [`Peer::send`] has met a full backlog: who has stopped for that can go on. It is called
+    /// once each time, before the next message is shown.
     ///
     /// # Errors
     ///
@@ -130,6 +132,8 @@ pub struct Peer<'a, T = ()> {
     pub state: &'a mut T,
     /// So much was queued that it has to leave before more is shown.
     pressed: bool,
+    /// Something was refused because there was no room.
+    refused: bool,
 }
 
 impl<'a, T> Peer<'a, T> {
@@ -138,6 +142,7 @@ impl<'a, T> Peer<'a, T> {
             sender,
             state,
             pressed: false,
+            refused: false,
         }
     }
 
@@ -147,16 +152,13 @@ impl<'a, T> Peer<'a, T> {
     /// # Errors
     ///
     /// [`SendError::Full`] while the backlog is full: [`Handler::on_drain`] tells when it is not.
-    /// It cannot be full for who sends less than [`Options::backlog`](crate::Options::backlog) in
-    /// answer to one message. [`Error::Closed`] once the connection is closing; an error of the
-    /// transport.
+    /// Half of [`Options::backlog`](crate::Options::backlog) is free when a handler is called, so
+    /// that who sends no more than that in one call does not meet it unless others send on this
+    /// connection, too. [`Error::Closed`] once the connection is closing; an error of the transport.
     #[inline]
     pub fn send<'m>(&mut self, message: impl Into<MessageRef<'m>>) -> Result<()> {
-        let mut link = self.sender.handle().lock();
-        link.may_send()?;
-        link.connection.send_ref(message.into())?;
-        self.pressed |= link.is_pressed();
-        Ok(())
+        let message = message.into();
+        self.queue(|connection| connection.send_ref(message))
     }
 
     /// As [`send`](Self::send), for a message that is given away: a large one is not copied.
@@ -165,11 +167,8 @@ impl<'a, T> Peer<'a, T> {
     ///
     /// As [`send`](Self::send).
     pub fn send_owned(&mut self, message: impl Into<Message>) -> Result<()> {
-        let mut link = self.sender.handle().lock();
-        link.may_send()?;
-        link.connection.send(message.into())?;
-        self.pressed |= link.is_pressed();
-        Ok(())
+        let message = message.into();
+        self.queue(|connection| connection.send(message))
     }
 
     /// As [`send`](Self::send), for a message that many get and that was framed once.
@@ -178,14 +177,23 @@ impl<'a, T> Peer<'a, T> {
     ///
     /// As [`send`](Self::send).
     pub fn send_prepared(&mut self, message: &Prepared) -> Result<()> {
+        self.queue(|connection| {
+            let admission = connection.offer_prepared(message, &Overflow::Wait, false);
+            admission.map(drop)
+        })
+    }
+
+    #[inline]
+    fn queue(
+        &mut self,
+        queue: impl FnOnce(&mut Connection) -> std::result::Result<(), SendError>,
+    ) -> Result<()> {
         let mut link = self.sender.handle().lock();
         link.may_send()?;
-        if link.connection.is_full() {
-            return Err(SendError::Full.into());
-        }
-        link.connection.send_over(message)?;
-        self.pressed |= link.is_pressed();
-        Ok(())
+        let queued = queue(&mut link.connection);
+        self.refused |= queued == Err(SendError::Full);
+        self.pressed |= self.refused || link.is_pressed();
+        Ok(queued?)
     }
 
     /// Sends a ping of at most 125 bytes: see [`Sender::ping`].
@@ -277,8 +285,6 @@ pub struct Dispatch<H: Handler> {
     /// Until the handler was told of the connection.
     request: Option<Box<Request<()>>>,
     audience: Audience<H>,
-    /// More is queued than lets the connection be read.
-    choked: bool,
     /// How many bytes had been read when all was shown.
     seen: u64,
 }
@@ -289,6 +295,9 @@ struct Audience<H: Handler> {
     state: Option<H::State>,
     /// The handler has failed, or has heard that nothing can be sent: it is shown no more.
     failed: Option<Result<()>>,
+    /// Much was queued, or something was refused for that: the handler is to hear when there is
+    /// room again.
+    choked: bool,
 }
 
 /// What there is to be shown.
@@ -346,8 +355,8 @@ impl<H: Handler> Dispatch<H> {
                 handler,
                 state: None,
                 failed: None,
+                choked: false,
             },
-            choked: false,
             seen: 0,
         }
     }
@@ -365,6 +374,7 @@ impl<H: Handler> Dispatch<H> {
             return Read::Closed;
         }
         if link.is_choked() {
+            self.audience.choked = true;
             let before = link.connection.buffered();
             let _ = link.poll_flush();
             // Who is woken for nothing comes back for nothing: this task, too.
@@ -372,12 +382,11 @@ impl<H: Handler> Dispatch<H> {
                 shared.wakers.pass_on(false, true, Waker::noop());
             }
         }
-        let was_choked = std::mem::replace(&mut self.choked, link.is_choked());
-        link.choked = self.choked;
-        if self.choked {
+        link.choked = link.is_choked();
+        if link.choked {
             link.awaited = true;
             shared.wakers.wait(Interest::Flush, cx.waker());
-        } else if was_choked {
+        } else if std::mem::take(&mut self.audience.choked) {
             return Read::Drained;
         } else if link.received() > self.seen {
             return Read::Detached(link.connection.detach(), link.received());
@@ -392,6 +401,7 @@ impl<H: Handler> Audience<H> {
         let mut nothing = ();
         let mut peer = Peer::new(sender, &mut nothing);
         self.state = Some(self.handler.on_open(&mut peer, request)?);
+        self.choked = peer.refused;
         Ok(())
     }
 
@@ -461,6 +471,7 @@ impl<H: Handler> Audience<H> {
         let mut peer = Peer::new(sender, state);
         let result = call(&self.handler, &mut peer);
         let pressed = peer.pressed;
+        self.choked |= peer.refused;
         if let Err(error) = result {
             self.fail(sender, error);
         }

@@ -109,10 +109,12 @@ pub(crate) struct Link<S> {
 const AHEAD: usize = 64 << 10;
 const HOLD: usize = 64;
 
-/// While so many bytes are queued, a connection whose events go to a handler is not read.
+/// While so many bytes are queued, or half the backlog, an event handler is shown nothing, and its
+/// connection is not read.
 const CHOKED: usize = 64 << 10;
 
-/// The answers of a handler to what one read has brought are gathered up to so many bytes.
+/// The answers of a handler to what one read has brought are gathered up to so many bytes, or half
+/// the backlog, so that the answers to one message find room for the other half.
 const GATHERED: usize = 256 << 10;
 
 /// The most in one read, in bytes.
@@ -337,12 +339,17 @@ impl<S: Io> Link<S> {
 
     /// Whether so much is queued that an event handler is not asked for more.
     pub(crate) fn is_choked(&self) -> bool {
-        self.connection.buffered() >= CHOKED
+        self.connection.buffered() >= CHOKED.min(self.half())
+    }
+
+    /// Half the backlog, for what an event handler may still queue.
+    fn half(&self) -> usize {
+        (self.deadlines.options().limits.backlog / 2).max(1)
     }
 
     /// Whether so much is queued that it has to leave before an event handler is asked for more.
     pub(crate) fn is_pressed(&self) -> bool {
-        self.connection.is_full() || self.connection.buffered() >= GATHERED
+        self.connection.buffered() >= GATHERED.min(self.half())
     }
 
     /// Whether an event, or the error behind the last, can be taken without waiting.
