@@ -421,7 +421,9 @@ impl<H: Handler> Audience<H> {
                 }
                 Ok(Some(event)) => {
                     sender.handle().lock().respond(&event);
-                    self.show_control(sender, &event);
+                    if self.show_control(sender, &event) {
+                        return false;
+                    }
                 }
                 Ok(None) => break,
                 Err(error) => {
@@ -439,22 +441,26 @@ impl<H: Handler> Audience<H> {
                 let message = MessageRef::from(&message);
                 self.show(sender, |handler, peer| handler.on_message(peer, message));
             }
-            Ok(Event::Ping(payload)) => self.show_control(sender, &EventRef::Ping(&payload)),
-            Ok(Event::Pong(payload)) => self.show_control(sender, &EventRef::Pong(&payload)),
+            Ok(Event::Ping(payload)) => {
+                self.show_control(sender, &EventRef::Ping(&payload));
+            }
+            Ok(Event::Pong(payload)) => {
+                self.show_control(sender, &EventRef::Pong(&payload));
+            }
             Ok(_) => {}
             Err(error) => sender.handle().lock().fail(error),
         }
     }
 
-    fn show_control(&mut self, sender: &Sender, event: &EventRef<'_>) {
+    fn show_control(&mut self, sender: &Sender, event: &EventRef<'_>) -> bool {
         match event {
             EventRef::Ping(payload) => {
-                self.show(sender, |handler, peer| handler.on_ping(peer, payload));
+                self.show(sender, |handler, peer| handler.on_ping(peer, payload))
             }
             EventRef::Pong(payload) => {
-                self.show(sender, |handler, peer| handler.on_pong(peer, payload));
+                self.show(sender, |handler, peer| handler.on_pong(peer, payload))
             }
-            _ => {}
+            _ => false,
         }
     }
 
