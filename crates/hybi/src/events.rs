@@ -225,9 +225,12 @@ impl<'a, T> Peer<'a, T> {
         self.sender.start_close(code, reason)
     }
 
-    /// Ends the connection at once, without a close frame.
+    /// Ends the connection at once, without a close frame. Of what has come, nothing more is
+    /// shown.
     pub fn abort(&mut self) {
         self.sender.abort();
+        // What is looked at is put away, and what has come to an aborted connection is dropped.
+        self.pressed = true;
     }
 
     /// Tells this connection from all others of the process.
