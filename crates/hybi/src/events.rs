@@ -292,6 +292,10 @@ pub struct Dispatch<H: Handler> {
     seen: u64,
 }
 
+/// A peer that takes as much as it is sent lets its neighbors have a turn when so often much was
+/// queued for it and has left.
+const TURN: u32 = 4;
+
 /// Who is shown what comes.
 struct Audience<H: Handler> {
     handler: Arc<H>,
@@ -328,8 +332,9 @@ impl<H: Handler> Future for Dispatch<H> {
         if let Some(request) = this.request.take() {
             this.audience.open(&this.sender, *request)?;
         }
+        let mut drained = 0;
         loop {
-            match this.read(cx) {
+            match this.read(cx, &mut drained) {
                 Read::Detached(decoder, read) => {
                     if this.audience.show_all(&this.sender, decoder) {
                         this.seen = read;
@@ -337,9 +342,8 @@ impl<H: Handler> Future for Dispatch<H> {
                 }
                 Read::Held(event) => this.audience.show_held(&this.sender, event),
                 Read::Drained => {
-                    let drained =
-                        |handler: &H, peer: &mut Peer<'_, H::State>| handler.on_drain(peer);
-                    this.audience.show(&this.sender, drained);
+                    this.audience
+                        .show(&this.sender, |handler, peer| handler.on_drain(peer));
                 }
                 Read::Nothing => return Poll::Pending,
                 Read::Closed => return Poll::Ready(this.audience.close(&this.sender)),
@@ -364,8 +368,9 @@ impl<H: Handler> Dispatch<H> {
         }
     }
 
-    /// Finds what there is to be shown. Where much is queued, that is written first.
-    fn read(&mut self, cx: &mut Context<'_>) -> Read {
+    /// Finds what there is to be shown. Where much is queued, that is written first, which was
+    /// done so often in this poll.
+    fn read(&mut self, cx: &mut Context<'_>, drained: &mut u32) -> Read {
         let shared = self.sender.handle().shared();
         let mut link = shared.lock();
         if link.has_ready()
@@ -378,6 +383,7 @@ impl<H: Handler> Dispatch<H> {
         }
         if link.is_choked() {
             self.audience.choked = true;
+            *drained += 1;
             let before = link.connection.buffered();
             let _ = link.poll_flush();
             // Who is woken for nothing comes back for nothing: this task, too.
@@ -385,8 +391,12 @@ impl<H: Handler> Dispatch<H> {
                 shared.wakers.pass_on(false, true, Waker::noop());
             }
         }
-        link.choked = link.is_choked();
+        let over = *drained > TURN;
+        link.choked = over || link.is_choked();
         if link.choked {
+            if over {
+                cx.waker().wake_by_ref();
+            }
             link.awaited = true;
             shared.wakers.wait(Interest::Flush, cx.waker());
         } else if std::mem::take(&mut self.audience.choked) {
