@@ -500,8 +500,8 @@ impl<H: Handler> Audience<H> {
     #[cold]
     fn fail(&mut self, sender: &Sender, error: Error) {
         // To hear that nothing can be sent any more is no fault of the handler's.
-        let at_fault = sender.state() == State::Open;
-        self.failed = Some(if at_fault { Err(error) } else { Ok(()) });
+        let told = matches!(error, Error::Closed) && sender.state() != State::Open;
+        self.failed = Some(if told { Ok(()) } else { Err(error) });
         // The code is one that may be sent.
         let _ = sender.start_close(CloseCode::INTERNAL, Text::default());
     }
