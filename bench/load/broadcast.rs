@@ -11,8 +11,18 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
 
-use crate::args::Row;
-use crate::client;
+use crate::client::{self, Kind};
+use crate::row::{Load, STUCK, Until};
+
+/// What is measured in one table.
+pub struct Row {
+    /// Who get each message, besides the one who sends it.
+    pub clients: usize,
+    pub bytes: usize,
+    pub in_flight: usize,
+    /// The load sleeps while it waits.
+    pub sleep: bool,
+}
 
 /// The connections to one server.
 pub struct Broadcast {
@@ -44,16 +54,6 @@ struct Sent {
     /// How many have it.
     got: usize,
 }
-
-/// How long to go on.
-#[derive(Clone, Copy)]
-pub enum Until {
-    Elapsed(Duration),
-    Sent(u64),
-}
-
-/// Nothing has come for so long: a message was lost.
-const STUCK: Duration = Duration::from_secs(20);
 
 impl Broadcast {
     pub fn open(port: u16, row: &Row) -> io::Result<Self> {
@@ -88,26 +88,6 @@ impl Broadcast {
         })
     }
 
-    /// Sends, and waits until everybody has everything; says how many messages were delivered.
-    pub fn run(&mut self, until: Until) -> io::Result<u64> {
-        let (begin, first) = (Instant::now(), self.done);
-        let mut last = begin;
-        loop {
-            let now = Instant::now();
-            while self.in_flight.len() < self.most && self.goes_on(until, first, now - begin) {
-                self.publish()?;
-            }
-            if self.in_flight.is_empty() {
-                return Ok((self.done - first) * self.clients.len() as u64);
-            }
-            if self.receive()? {
-                last = now;
-            } else if now - last > STUCK {
-                return Err(io::Error::other("a message has not come"));
-            }
-        }
-    }
-
     fn goes_on(&self, until: Until, first: u64, elapsed: Duration) -> bool {
         match until {
             Until::Elapsed(time) => elapsed < time,
@@ -123,9 +103,9 @@ impl Broadcast {
         let number = self.sent();
         write!(&mut self.payload[..20], "{number:020}")?;
         self.publisher
-            .write_all(&client::from_client(&self.payload))?;
+            .write_all(&client::from_client(Kind::Text, &self.payload))?;
         self.in_flight.push_back(Sent {
-            frame: client::from_server(&self.payload),
+            frame: client::from_server(Kind::Text, &self.payload),
             got: 0,
         });
         Ok(())
@@ -162,6 +142,28 @@ impl Broadcast {
             self.done += 1;
         }
         Ok(!self.events.is_empty())
+    }
+}
+
+impl Load for Broadcast {
+    /// Sends, and waits until everybody has everything; says how many messages were delivered.
+    fn run(&mut self, until: Until) -> io::Result<u64> {
+        let (begin, first) = (Instant::now(), self.done);
+        let mut last = begin;
+        loop {
+            let now = Instant::now();
+            while self.in_flight.len() < self.most && self.goes_on(until, first, now - begin) {
+                self.publish()?;
+            }
+            if self.in_flight.is_empty() {
+                return Ok((self.done - first) * self.clients.len() as u64);
+            }
+            if self.receive()? {
+                last = now;
+            } else if now - last > STUCK {
+                return Err(io::Error::other("a message has not come"));
+            }
+        }
     }
 }
 

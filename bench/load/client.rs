@@ -44,25 +44,32 @@ pub fn connect(port: u16) -> io::Result<TcpStream> {
     Ok(tcp)
 }
 
-/// A text message as a server sends it.
-pub fn from_server(payload: &[u8]) -> Vec<u8> {
-    let mut frame = header(payload.len(), 0);
+/// What a message holds.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Kind {
+    Text = 1,
+    Binary = 2,
+}
+
+/// A message as a server sends it.
+pub fn from_server(kind: Kind, payload: &[u8]) -> Vec<u8> {
+    let mut frame = header(kind, payload.len(), 0);
     frame.extend_from_slice(payload);
     frame
 }
 
-/// A text message as a client sends it. The mask need not be a secret here.
-pub fn from_client(payload: &[u8]) -> Vec<u8> {
+/// A message as a client sends it. The mask need not be a secret here.
+pub fn from_client(kind: Kind, payload: &[u8]) -> Vec<u8> {
     const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
-    let mut frame = header(payload.len(), 0x80);
+    let mut frame = header(kind, payload.len(), 0x80);
     frame.extend_from_slice(&MASK);
     let masked = payload.iter().zip(MASK.iter().cycle());
     frame.extend(masked.map(|(byte, mask)| byte ^ mask));
     frame
 }
 
-fn header(len: usize, masked: u8) -> Vec<u8> {
-    let mut header = vec![0x81];
+fn header(kind: Kind, len: usize, masked: u8) -> Vec<u8> {
+    let mut header = vec![0x80 | kind as u8];
     match len {
         0..=125 => header.push(masked | len as u8),
         126..=0xffff => {

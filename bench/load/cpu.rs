@@ -4,8 +4,6 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
-use std::time::Duration;
 
 /// `USER_HZ` is 100: a tick in nanoseconds.
 const TICK: u64 = 10_000_000;
@@ -53,12 +51,10 @@ impl Sampler {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        // It takes hold of the process.
-        sleep(Duration::from_millis(300));
         Ok(Self { perf, out })
     }
 
-    /// The part of the time that was spent in user space.
+    /// The part of the time that was spent in user space, since perf had taken hold of the process.
     pub fn user(mut self) -> io::Result<f64> {
         let pid = self.perf.id().to_string();
         Command::new("kill").args(["-INT", &pid]).status()?;

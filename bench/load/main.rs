@@ -6,22 +6,31 @@
 mod args;
 mod broadcast;
 mod client;
+mod count;
 mod cpu;
+mod echo;
+mod idle;
 mod process;
 mod rounds;
+mod row;
 mod table;
 
 use std::io;
 
-use args::Args;
+use args::{Args, Task};
 
 fn main() -> io::Result<()> {
     let args = Args::from_env().map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
-    for (n, row) in args.rows().enumerate() {
-        if n > 0 {
-            println!();
+    match &args.task {
+        Task::Measure(rows) => {
+            for (n, row) in rows.iter().enumerate() {
+                if n > 0 {
+                    println!();
+                }
+                table::print(&args, row, &rounds::measure(&args, row));
+            }
         }
-        table::print(&args, &row, &rounds::measure(&args, &row)?);
+        Task::Idle { few, many } => idle::print(&args, *few, *many),
     }
     Ok(())
 }

@@ -1,7 +1,9 @@
 //! A server in a process of its own, on core 0.
 
+use std::env;
 use std::io;
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use crate::args::Server;
@@ -51,4 +53,9 @@ impl Drop for Process {
 
 fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// Where an observer writes.
+pub fn out_file(tool: &str) -> PathBuf {
+    env::temp_dir().join(format!("hybi-bench-{}.{tool}", std::process::id()))
 }

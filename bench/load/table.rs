@@ -1,79 +1,157 @@
 //! The figures as Markdown.
 
-use crate::args::{Args, Row};
-use crate::rounds::{Measured, Round};
+use crate::args::{Args, Server};
+use crate::count::Calls;
+use crate::rounds::Measured;
+use crate::row::Row;
+
+/// A server and what it has spent.
+#[derive(Clone, Copy)]
+struct Line<'a> {
+    server: &'a Server,
+    measured: &'a Measured,
+}
 
 pub fn print(args: &Args, row: &Row, measured: &[Measured]) {
+    let lines: Vec<_> = args
+        .servers
+        .iter()
+        .zip(measured)
+        .map(|(server, measured)| Line { server, measured })
+        .collect();
+    title(args, &row.title());
     println!(
-        "### Broadcast of {} bytes to {} clients, {} in flight\n",
-        row.bytes, row.clients, row.in_flight
+        "The server's time in ns a {}, {} rounds of {} s:\n",
+        row.unit(),
+        args.rounds,
+        args.time.as_secs_f64()
     );
-    println!("ns a delivery, {} rounds:\n", args.rounds);
+    let ours = lines[0];
+    let best = best(&lines);
     println!(
-        "| server | user: mean / median | total: median / best | deliveries | system calls | instructions |"
+        "| server | median | best | of it user | / {} | / best peer | reads | writes | other calls | instructions |",
+        ours.server.name,
     );
-    println!("|---|---|---|---|---|---|");
-    for (server, measured) in args.servers.iter().zip(measured) {
-        let (users, totals) = (sorted(measured, user), sorted(measured, total));
-        println!(
-            "| {} | {:.0} / {:.0} | {:.0} / {:.0} | {} | {} | {} |",
-            server.name,
-            mean(measured),
-            median(&users),
-            median(&totals),
-            totals[0],
-            measured.rounds.iter().map(deliveries).sum::<u64>(),
-            measured.syscalls.as_deref().map_or("–".into(), calls),
-            measured
-                .instructions
-                .map_or("–".into(), |count| format!("{count:.0}")),
-        );
+    println!("|---|---|---|---|---|---|---|---|---|---|");
+    for line in &lines {
+        println!("{}", line.row(ours, best));
     }
-    let [first, others @ ..] = measured else {
+    let Some(best) = best else {
         return;
     };
-    for (server, other) in args.servers[1..].iter().zip(others) {
+    for door in lines.iter().filter(|line| line.is_ours(ours) && line.ran()) {
+        let fastest = lines.iter().filter(|line| line.is_peer(ours) && line.ran());
+        let Some(fastest) = fastest.min_by(|a, b| a.least().total_cmp(&b.least())) else {
+            return;
+        };
         println!(
-            "\n{} / {}: user {:.3} (means; round by round {}), total {}",
-            args.servers[0].name,
-            server.name,
-            mean(first) / mean(other),
-            ratio(first, other, user),
-            ratio(first, other, total),
+            "\n{} / {}: {} round by round. By the best round, {} / {}: {:.3}.",
+            door.server.name,
+            best.server.name,
+            spread(&door.ratios(best)),
+            door.server.name,
+            fastest.server.name,
+            door.least() / fastest.least(),
         );
     }
 }
 
-fn user(round: &Round) -> f64 {
-    round.user
+/// The heading of a table.
+pub fn title(args: &Args, title: &str) {
+    match &args.name {
+        Some(name) => println!("### {name}: {title}\n"),
+        None => println!("### {title}\n"),
+    }
 }
 
-fn total(round: &Round) -> f64 {
-    round.total
+/// The peer with the least median.
+fn best<'a>(lines: &[Line<'a>]) -> Option<Line<'a>> {
+    let peers = lines
+        .iter()
+        .filter(|line| line.is_peer(lines[0]) && line.ran());
+    peers
+        .min_by(|a, b| a.median().total_cmp(&b.median()))
+        .copied()
 }
 
-fn deliveries(round: &Round) -> u64 {
-    round.deliveries
+impl Line<'_> {
+    fn ran(&self) -> bool {
+        self.measured.failed.is_none() && !self.measured.rounds.is_empty()
+    }
+
+    fn is_ours(&self, ours: Line<'_>) -> bool {
+        self.server.library() == ours.server.library()
+    }
+
+    fn is_peer(&self, ours: Line<'_>) -> bool {
+        !self.is_ours(ours) && !self.server.raw
+    }
+
+    fn row(&self, ours: Line<'_>, best: Option<Line<'_>>) -> String {
+        let name = &self.server.name;
+        if let Some(why) = &self.measured.failed {
+            return format!("| {name} | cannot do it: {why} | | | | | | | | |");
+        }
+        let to = |other: Line<'_>| {
+            if other.ran() && other.server.name != *name {
+                format!("{:.3}", median(&self.ratios(other)))
+            } else {
+                "–".into()
+            }
+        };
+        format!(
+            "| {name} | {:.0} | {:.0} | {} | {} | {} | {} | {} |",
+            self.median(),
+            self.least(),
+            self.user(),
+            to(ours),
+            best.map_or("–".into(), to),
+            self.measured
+                .calls
+                .as_ref()
+                .map_or("– | – | –".into(), calls),
+            self.measured
+                .instructions
+                .map_or("–".into(), |count| format!("{count:.0}")),
+        )
+    }
+
+    fn median(&self) -> f64 {
+        median(&self.totals())
+    }
+
+    fn least(&self) -> f64 {
+        self.totals()[0]
+    }
+
+    fn totals(&self) -> Vec<f64> {
+        sorted(self.measured.rounds.iter().map(|round| round.total))
+    }
+
+    /// The user time of a message: the average share of the median.
+    fn user(&self) -> String {
+        let shares: Vec<f64> = self
+            .measured
+            .rounds
+            .iter()
+            .filter_map(|round| round.user)
+            .collect();
+        if shares.is_empty() {
+            return "–".into();
+        }
+        let share = shares.iter().sum::<f64>() / shares.len() as f64;
+        format!("{:.0}", self.median() * share)
+    }
+
+    /// The ratios within a round, the least first.
+    fn ratios(&self, other: Line<'_>) -> Vec<f64> {
+        let pairs = self.measured.rounds.iter().zip(&other.measured.rounds);
+        sorted(pairs.map(|(a, b)| a.total / b.total))
+    }
 }
 
-/// The user time of a delivery over all rounds: the kernel's coarse steps weigh less.
-fn mean(measured: &Measured) -> f64 {
-    let weighed = |round: &Round| round.user * round.deliveries as f64;
-    let user: f64 = measured.rounds.iter().map(weighed).sum();
-    user / measured.rounds.iter().map(deliveries).sum::<u64>() as f64
-}
-
-/// The median of the ratios of a round, and how far they go.
-fn ratio(a: &Measured, b: &Measured, of: fn(&Round) -> f64) -> String {
-    let pairs = a.rounds.iter().zip(&b.rounds);
-    let mut ratios: Vec<_> = pairs.map(|(a, b)| of(a) / of(b)).collect();
-    ratios.sort_by(f64::total_cmp);
-    let (least, most) = (ratios[0], ratios[ratios.len() - 1]);
-    format!("{:.3} ({least:.3} to {most:.3})", median(&ratios))
-}
-
-fn sorted(measured: &Measured, of: fn(&Round) -> f64) -> Vec<f64> {
-    let mut values: Vec<_> = measured.rounds.iter().map(of).collect();
+fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<_> = values.collect();
     values.sort_by(f64::total_cmp);
     values
 }
@@ -87,14 +165,15 @@ fn median(sorted: &[f64]) -> f64 {
     }
 }
 
-/// The sum, and what it is made of.
-fn calls(calls: &[(String, f64)]) -> String {
-    let of = |name: &str| calls.iter().find(|(known, _)| known == name);
-    let sum = of("total").map_or(0.0, |(_, calls)| *calls);
-    let parts: Vec<_> = calls
-        .iter()
-        .filter(|(name, _)| name != "total")
-        .map(|(name, calls)| format!("{name} {calls:.3}"))
-        .collect();
-    format!("{sum:.3} ({})", parts.join(", "))
+/// The median, and how far they go.
+fn spread(sorted: &[f64]) -> String {
+    let (least, most) = (sorted[0], sorted[sorted.len() - 1]);
+    format!("{:.3} ({least:.3} to {most:.3})", median(sorted))
+}
+
+fn calls(calls: &Calls) -> String {
+    format!(
+        "{:.3} | {:.3} | {:.3}",
+        calls.reads, calls.writes, calls.others
+    )
 }

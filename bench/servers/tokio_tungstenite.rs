@@ -1,12 +1,15 @@
 //! The server on tokio-tungstenite.
 //!
-//! There are two. `broadcast` waits in one task for a message and for the channel. There each turn
+//! `echo` sends each answer at once, `echo-batch` writes the answers to all that has come with one
+//! flush.
+//!
+//! There are two broadcasts. `broadcast` waits in one task for a message and for the channel. There each turn
 //! of the loop polls the socket for reading, and tungstenite clears its read buffer of 128 KiB
 //! before it reads. `broadcast-split` writes in a task of its own, which never reads, and flushes
 //! once for all messages that have come meanwhile: nothing faster is known on this library.
 
-use futures_util::{SinkExt, StreamExt};
-use hybi_bench::{Result, Start};
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use hybi_bench::{Result, Start, listen};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast::{Sender, channel};
 use tokio_tungstenite::accept_async;
@@ -15,10 +18,37 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 fn main() -> Result {
     let start = Start::from_args()?;
     match start.scenario.as_str() {
+        "echo" => start.run(listen(start.port, echo)),
+        "echo-batch" => start.run(listen(start.port, echo_batch)),
         "broadcast" => start.run(broadcast(start.port, select)),
         "broadcast-split" => start.run(broadcast(start.port, split)),
         _ => start.unknown(),
     }
+}
+
+async fn echo(tcp: TcpStream) -> Result {
+    let mut ws = accept_async(tcp).await?;
+    while let Some(message) = ws.next().await.transpose()? {
+        if message.is_text() || message.is_binary() {
+            ws.send(message).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn echo_batch(tcp: TcpStream) -> Result {
+    let mut ws = accept_async(tcp).await?;
+    while let Some(message) = ws.next().await.transpose()? {
+        let mut next = Some(message);
+        while let Some(message) = next {
+            if message.is_text() || message.is_binary() {
+                ws.feed(message).await?;
+            }
+            next = ws.next().now_or_never().flatten().transpose()?;
+        }
+        ws.flush().await?;
+    }
+    Ok(())
 }
 
 /// A text and the connection from which it came.

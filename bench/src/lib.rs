@@ -5,9 +5,11 @@
 use std::env;
 use std::error::Error;
 
+use tokio::net::{TcpListener, TcpStream};
+
 /// What a server is told: `SERVER SCENARIO PORT [THREADS]`.
 pub struct Start {
-    /// What it does with messages: `broadcast`.
+    /// What it does with messages: `echo`, say.
     pub scenario: String,
     /// The port on 127.0.0.1.
     pub port: u16,
@@ -25,7 +27,7 @@ impl Start {
     /// It is none.
     pub fn from_args() -> std::result::Result<Self, Box<dyn Error + Send + Sync>> {
         let mut args = env::args().skip(1);
-        let usage = "usage: SERVER broadcast PORT [THREADS]";
+        let usage = "usage: SERVER SCENARIO PORT [THREADS]";
         Ok(Self {
             scenario: args.next().ok_or(usage)?,
             port: args.next().ok_or(usage)?.parse()?,
@@ -54,5 +56,22 @@ impl Start {
     /// Always.
     pub fn unknown(&self) -> Result {
         Err(format!("no scenario is called '{}'", self.scenario).into())
+    }
+}
+
+/// Accepts connections, for libraries that leave that to the user, and serves each in a task.
+///
+/// # Errors
+///
+/// The port is taken, or accepting fails.
+pub async fn listen<F>(port: u16, serve: impl Fn(TcpStream) -> F) -> Result
+where
+    F: Future<Output = Result> + Send + 'static,
+{
+    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    loop {
+        let (tcp, _) = listener.accept().await?;
+        tcp.set_nodelay(true)?;
+        tokio::spawn(serve(tcp));
     }
 }

@@ -5,7 +5,7 @@
 use std::borrow::Borrow;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use hybi_proto::connection::State;
 use hybi_proto::prepared::Prepared;
@@ -83,7 +83,7 @@ impl Delivery {
             Ok(Admission::Closed) => {
                 self.closed += 1;
                 // It has a deadline now.
-                shared.wakers.wake_driver();
+                link.wake_driver();
             }
             Ok(_) => self.dropped += 1,
             // The connection is open: there is no room.
@@ -132,12 +132,12 @@ impl Future for Flush {
             let before = link.connection.buffered();
             let written = link.poll_flush();
             link.return_outbox();
-            if link.connection.buffered() < before && std::mem::take(&mut link.awaited) {
-                shared.wakers.pass_on(false, true, Waker::noop());
+            if link.connection.buffered() < before {
+                link.pass_on(false, true);
             }
             if written.is_pending() {
                 // Somebody has to watch the time.
-                shared.wakers.wake_driver();
+                link.wake_driver();
             }
         }
         Poll::Ready(())
@@ -147,8 +147,9 @@ impl Future for Flush {
 impl Drop for Flush {
     fn drop(&mut self) {
         for shared in self.0.drain(..) {
-            shared.lock().flushing = false;
-            shared.wakers.wake_driver();
+            let mut link = shared.lock();
+            link.flushing = false;
+            link.wake_driver();
         }
     }
 }

@@ -21,7 +21,6 @@ use crate::link::Link;
 use crate::shared::Shared;
 use crate::socket::WebSocket;
 use crate::trace::Span;
-use crate::wakers::Interest;
 
 /// Runs a handler on a socket and drives the socket meanwhile.
 ///
@@ -120,9 +119,11 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Future for Drive<S, Fut> {
         let span = this.span.clone();
         let _entered = span.enter();
         let mut begin = None;
-        let mut handed = false;
+        let (mut handed, idle) = this.read_first(cx, &mut begin);
         loop {
-            this.poll_handler(cx);
+            if handed || !idle {
+                this.poll_handler(cx);
+            }
             match this.turn(cx, &mut begin, handed) {
                 Turn::Handler => handed = true,
                 Turn::Ended if this.handler.is_none() => break,
@@ -138,15 +139,29 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Future for Drive<S, Fut> {
 }
 
 impl<S: Io, Fut: Future<Output = Result<()>>> Drive<S, Fut> {
+    /// Reads before it polls the handler, if that waits for an event: most often, the transport is
+    /// why we were woken. Says whether something has come, and whether the handler has no other
+    /// reason to be polled.
+    fn read_first(&mut self, cx: &mut Context<'_>, begin: &mut Option<u64>) -> (bool, bool) {
+        let mut link = self.shared.lock();
+        link.driven_by(cx.waker());
+        link.prepare();
+        let begin = *begin.get_or_insert(link.received());
+        if !link.here || link.connection.state() == State::Closed {
+            return (false, false);
+        }
+        let deaf = link.is_ahead() || link.connection.owes_close();
+        let read = !deaf && link.poll_fill(true).is_ready() && link.received() > begin;
+        if read {
+            link.pass_on(true, false);
+        }
+        (read, link.dispatched && link.here)
+    }
+
     fn poll_handler(&mut self, cx: &mut Context<'_>) {
         let Some(handler) = &mut self.handler else {
             return;
         };
-        {
-            let mut link = self.shared.lock();
-            link.driving = true;
-            link.lend_outbox();
-        }
         let outcome = match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx))) {
             Ok(Poll::Pending) => return,
             Ok(Poll::Ready(result)) => {
@@ -168,7 +183,6 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Drive<S, Fut> {
         let shared = self.shared.clone();
         let mut link = shared.lock();
         link.driving = false;
-        shared.wakers.wait(Interest::Drive, cx.waker());
         let mut room = false;
         let turn = loop {
             self.close_for_handler(&mut link);
@@ -185,7 +199,9 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Drive<S, Fut> {
             if state == State::Closed {
                 let ended = link.poll_end().is_ready();
                 let news = ended || told != state;
-                shared.wakers.pass_on(news, news || room, Waker::noop());
+                if link.pass_on(news, news || room) {
+                    cx.waker().wake_by_ref();
+                }
                 if ended {
                     break Turn::Ended;
                 }
@@ -200,13 +216,13 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Drive<S, Fut> {
                 if link.connection.state() == State::Closed || link.connection.buffered() > left {
                     continue;
                 }
-                let asked = link.abandoned || shared.wakers.awaits_event();
+                let asked = link.abandoned || link.awaits_event();
                 let begin = *begin.get_or_insert(link.received());
                 let over = link.received() - begin >= TURN;
                 // Behind a close that is to be answered comes nothing, and its end is no fault.
                 let deaf = over || link.is_ahead() || link.connection.owes_close();
                 let read = !deaf && link.poll_fill(asked).is_ready();
-                if shared.wakers.pass_on(read, room, cx.waker()) {
+                if link.pass_on(read, room) {
                     break Turn::Handler;
                 }
                 room = false;
@@ -229,7 +245,9 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Drive<S, Fut> {
                 break Turn::Wait;
             }
         };
-        if !matches!(turn, Turn::Handler) {
+        if matches!(turn, Turn::Handler) {
+            link.prepare();
+        } else {
             link.return_outbox();
             link.return_inbox();
         }
@@ -240,7 +258,7 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Drive<S, Fut> {
     fn look_ahead(&self, link: &mut Link<S>) {
         if link.abandoned {
             while link.next().is_some() {}
-        } else if !self.shared.wakers.awaits_event() {
+        } else if !link.awaits_event() {
             let waited_for = link.waited_for && self.shared.is_crowded();
             link.decode_ahead(waited_for);
         }
@@ -270,7 +288,8 @@ impl<S: Io, Fut> Drop for Drive<S, Fut> {
             link.connection.close(close.as_ref());
             link.abort();
         }
-        drop(link);
-        self.shared.wakers.pass_on(true, true, Waker::noop());
+        link.pass_on(true, true);
+        // It would keep the memory of our task as long as there are handles.
+        link.driven_by(Waker::noop());
     }
 }

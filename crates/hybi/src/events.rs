@@ -7,7 +7,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use http::Request;
 use hybi_proto::close::CloseInfo;
@@ -355,6 +355,7 @@ impl<H: Handler> Future for Dispatch<H> {
 impl<H: Handler> Dispatch<H> {
     pub(crate) fn new(ws: WebSocket, request: Request<()>, handler: Arc<H>) -> Self {
         let (sender, _) = ws.split();
+        sender.handle().lock().dispatched = true;
         Self {
             sender,
             request: Some(Box::new(request)),
@@ -371,8 +372,7 @@ impl<H: Handler> Dispatch<H> {
     /// Finds what there is to be shown. Where much is queued, that is written first, which was
     /// done so often in this poll.
     fn read(&mut self, cx: &mut Context<'_>, drained: &mut u32) -> Read {
-        let shared = self.sender.handle().shared();
-        let mut link = shared.lock();
+        let mut link = self.sender.handle().lock();
         if link.has_ready()
             && let Some(event) = link.next()
         {
@@ -388,7 +388,7 @@ impl<H: Handler> Dispatch<H> {
             let _ = link.poll_flush();
             // Who is woken for nothing comes back for nothing: this task, too.
             if link.connection.buffered() < before {
-                shared.wakers.pass_on(false, true, Waker::noop());
+                link.pass_on(false, true);
             }
         }
         let over = *drained > TURN;
@@ -397,14 +397,16 @@ impl<H: Handler> Dispatch<H> {
             if over {
                 cx.waker().wake_by_ref();
             }
-            link.awaited = true;
-            shared.wakers.wait(Interest::Flush, cx.waker());
-        } else if std::mem::take(&mut self.audience.choked) {
+            link.wait(Interest::Flush, cx.waker());
+            return Read::Nothing;
+        }
+        if std::mem::take(&mut self.audience.choked) {
             return Read::Drained;
-        } else if link.received() > self.seen {
+        }
+        if link.received() > self.seen {
             return Read::Detached(link.connection.detach(), link.received());
         }
-        shared.wakers.wait(Interest::Recv, cx.waker());
+        link.wait_for_event(cx.waker());
         Read::Nothing
     }
 }

@@ -107,14 +107,14 @@ impl<S: Io> Receiver<S> {
                 Poll::Ready(link.verdict().map(|()| None))
             }
             None => {
-                self.handle.wakers().wait(Interest::Recv, cx.waker());
+                link.wait_for_event(cx.waker());
                 Poll::Pending
             }
         };
         // Whoever queued the rest has woken it: to do so again at each poll would make a task spin
         // that holds the driver, too.
         if !link.driving && (paused || link.connection.buffered() > queued) {
-            self.handle.wakers().wake_driver();
+            link.wake_driver();
         }
         event
     }

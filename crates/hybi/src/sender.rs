@@ -216,8 +216,8 @@ impl<S: Io> Sender<S> {
                 link.grace = false;
                 return Poll::Ready(Ok(()));
             }
-            (link.awaited, link.waited_for) = (true, true);
-            self.handle.wakers().wait(Interest::Send, cx.waker());
+            link.waited_for = true;
+            link.wait(Interest::Send, cx.waker());
             if link.driven {
                 return Poll::Pending;
             }
@@ -307,7 +307,7 @@ impl<S: Io> Sender<S> {
     /// What was queued for the driver is for it to write.
     fn wake_driver(&self, link: &Link<S>) {
         if link.driven && !link.driving {
-            self.handle.wakers().wake_driver();
+            link.wake_driver();
         }
     }
 
@@ -332,8 +332,7 @@ impl<S: Io> Sender<S> {
                     return Poll::Ready(Ok(()));
                 }
                 // Whoever queued it has woken the driver.
-                link.awaited = true;
-                self.handle.wakers().wait(Interest::Flush, cx.waker());
+                link.wait(Interest::Flush, cx.waker());
                 return Poll::Pending;
             }
             let is_new = self.handle.wakers().wait(Interest::Flush, cx.waker());
@@ -409,7 +408,7 @@ impl<S: Io> Sender<S> {
         link.connection.clear();
         link.lose(Error::Closed);
         if !link.driving {
-            self.handle.wakers().wake_driver();
+            link.wake_driver();
         }
     }
 

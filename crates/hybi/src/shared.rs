@@ -62,7 +62,7 @@ impl<S: Io> Shared<S> {
         if link.driven {
             let queued = queue(link).map_err(Into::into)?;
             if !link.driving {
-                self.wakers.wake_driver();
+                link.wake_driver();
             }
             return Ok(queued);
         }
@@ -139,7 +139,7 @@ impl<S: Io> Shared<S> {
         }
         let drain = pin!(unconstrained(poll_fn(|_| link.poll_drain())));
         let _ = drain.poll(&mut Context::from_waker(Waker::noop()));
-        self.wakers.pass_on(false, true, Waker::noop());
+        link.pass_on(false, true);
     }
 
     /// Whether somebody waits for room in the backlog, or was given it.
@@ -236,7 +236,7 @@ impl<S: Io> Drop for Handle<S> {
         if link.driven {
             link.abandoned = true;
             if !link.driving {
-                self.wakers().wake_driver();
+                link.wake_driver();
             }
         } else if !link.has_ended() {
             let close = Close::new(CloseCode::GOING_AWAY, Text::default()).ok();

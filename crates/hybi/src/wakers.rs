@@ -1,8 +1,9 @@
-//! The one waker that a socket sees, and those who wait behind it.
+//! Those who wait for one connection.
 //!
-//! Whoever polls the socket, it is given the same waker, so that a wake-up is never left with a
-//! task that has lost interest. On a driven connection the driver sees to the socket, and passes on
-//! what concerns the others; who writes in its stead does the same.
+//! Whoever polls the transport, it is given the same waker, so that a wake-up is never left with a
+//! task that has lost interest. Of a driven connection that is the driver's own, and the driver
+//! passes on what concerns the others; who writes in its stead does the same. Of others it is the
+//! one made here, which wakes all who wait.
 
 use std::sync::Arc;
 use std::task::{Wake, Waker};
@@ -21,7 +22,6 @@ pub(crate) struct Wakers {
 
 #[derive(Debug, Default)]
 struct Slots {
-    driver: Option<Waker>,
     /// Waits for an event.
     recv: Option<Waker>,
     /// Waits for room in the backlog: who has the turn.
@@ -33,7 +33,6 @@ struct Slots {
 /// What somebody waits for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Interest {
-    Drive,
     Recv,
     Send,
     Flush,
@@ -57,7 +56,6 @@ impl Wakers {
     pub(crate) fn wait(&self, interest: Interest, waker: &Waker) -> bool {
         let mut slots = self.slots();
         let slot = match interest {
-            Interest::Drive => &mut slots.driver,
             Interest::Recv => &mut slots.recv,
             Interest::Send => &mut slots.send,
             Interest::Flush => {
@@ -98,61 +96,30 @@ impl Wakers {
         self.slots().recv.is_some()
     }
 
-    /// Wakes the driver, if there is one.
-    pub(crate) fn wake_driver(&self) {
-        let driver = self.slots().driver.clone();
-        if let Some(driver) = driver {
-            driver.wake();
-        }
-    }
-
-    /// Wakes the driver, or else all who wait.
+    /// Wakes all who wait.
     pub(crate) fn wake_waiting(&self) {
-        let slots = {
-            let mut slots = self.slots();
-            if slots.driver.is_some() {
-                Slots {
-                    driver: slots.driver.clone(),
-                    ..Slots::default()
-                }
-            } else {
-                std::mem::take(&mut *slots)
-            }
-        };
-        let one = [slots.driver, slots.recv, slots.send];
-        for waker in one.into_iter().flatten().chain(slots.flush) {
-            waker.wake();
-        }
+        self.pass_on(true, true);
     }
 
-    /// Wakes those who wait for an event or for room, as the driver `by` has brought it; says
-    /// whether the receiver is in the driver's own task: it is not woken, for it can be polled at
-    /// once.
-    pub(crate) fn pass_on(&self, event: bool, room: bool, by: &Waker) -> bool {
-        let mut recv = None;
-        let mut send = None;
-        let mut flush = Vec::new();
-        {
+    /// Wakes those who wait for an event or for room; says whether somebody waits for the other.
+    pub(crate) fn pass_on(&self, event: bool, room: bool) -> bool {
+        let mut woken = Slots::default();
+        let left = {
             let mut slots = self.slots();
             if event {
-                recv = slots.recv.take();
+                woken.recv = slots.recv.take();
             }
             if room {
-                send = slots.send.take();
-                flush = std::mem::take(&mut slots.flush);
+                woken.send = slots.send.take();
+                woken.flush = std::mem::take(&mut slots.flush);
             }
-        }
-        for waker in send.into_iter().chain(flush) {
+            slots.recv.is_some() || slots.send.is_some() || !slots.flush.is_empty()
+        };
+        let one = [woken.recv, woken.send];
+        for waker in one.into_iter().flatten().chain(woken.flush) {
             waker.wake();
         }
-        match recv {
-            Some(receiver) if receiver.will_wake(by) => true,
-            Some(receiver) => {
-                receiver.wake();
-                false
-            }
-            None => false,
-        }
+        left
     }
 }
 

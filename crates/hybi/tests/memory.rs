@@ -165,7 +165,8 @@ where
     // The buffers of the thread itself, and what a first use costs.
     let first = Wire::default();
     tokio::spawn(serve(&first));
-    first.brings(&[Frame::text("x")]).await;
+    let large = Frame::binary(vec![1; 1_000_000]);
+    first.brings(&[Frame::text("x"), large]).await;
 
     let wire = Wire::default();
     tokio::spawn(serve(&wire));

@@ -32,7 +32,7 @@ use crate::pings::{Pings, RoundTrip};
 use crate::pulse::Pulse;
 use crate::stats::Stats;
 use crate::trace::Span;
-use crate::wakers::Wakers;
+use crate::wakers::{Interest, Wakers};
 
 use end::End;
 
@@ -62,10 +62,12 @@ pub(crate) struct Link<S> {
     /// The thread's buffer for outgoing frames is lent.
     lent_outbox: bool,
     wakers: Arc<Wakers>,
-    /// The waker of [`Wakers`], the only one that the transport and the timer see.
+    /// The only waker that the transport and the timer see: the driver's, or that of [`Wakers`].
     waker: Waker,
     client: bool,
     pub(crate) driven: bool,
+    /// Its events go to a [`Handler`](crate::events::Handler).
+    pub(crate) dispatched: bool,
     /// An event [`Handler`](crate::events::Handler) is to see the rest of what was read when less
     /// is queued: nothing is read until then.
     pub(crate) choked: bool,
@@ -73,7 +75,9 @@ pub(crate) struct Link<S> {
     pub(crate) driving: bool,
     /// Somebody is about to write what waits: see `broadcast`.
     pub(crate) flushing: bool,
-    /// Somebody may wait for room, or until all has left: to be told by who drains for the driver.
+    /// The handler waits for an event, in the driver's own task: it can be polled at once.
+    pub(crate) here: bool,
+    /// Somebody may wait behind [`Wakers`]: to be told by the driver, or who drains in its stead.
     pub(crate) awaited: bool,
     /// Who has the turn waits for room.
     pub(crate) waited_for: bool,
@@ -162,9 +166,11 @@ impl<S: Io> Link<S> {
             wakers,
             client,
             driven: false,
+            dispatched: false,
             choked: false,
             driving: false,
             flushing: false,
+            here: false,
             awaited: false,
             waited_for: false,
             grace: false,
@@ -357,11 +363,58 @@ impl<S: Io> Link<S> {
         !self.ready.is_empty()
     }
 
+    /// Says who drives this connection: the transport wakes it from now on.
+    pub(crate) fn driven_by(&mut self, driver: &Waker) {
+        if !self.waker.will_wake(driver) {
+            self.waker = driver.clone();
+        }
+    }
+
+    /// The handler is about to be polled, and the outbox drained after that.
+    pub(crate) fn prepare(&mut self) {
+        self.driving = true;
+        self.lend_outbox();
+    }
+
+    /// Wakes who drives this connection.
+    pub(crate) fn wake_driver(&self) {
+        self.waker.wake_by_ref();
+    }
+
+    /// Waits for the next event on a driven connection.
+    pub(crate) fn wait_for_event(&mut self, waker: &Waker) {
+        if self.waker.will_wake(waker) {
+            self.here = true;
+        } else {
+            self.wait(Interest::Recv, waker);
+        }
+    }
+
+    /// Waits until the driver has something to pass on.
+    pub(crate) fn wait(&mut self, interest: Interest, waker: &Waker) {
+        self.awaited = true;
+        self.wakers.wait(interest, waker);
+    }
+
+    /// Whether somebody waits for an event.
+    pub(crate) fn awaits_event(&self) -> bool {
+        self.here || (self.awaited && self.wakers.awaits_event())
+    }
+
+    /// Tells those who wait for an event or for room that it is here; true if it is the driver's
+    /// own task that waits for the event: it is not woken, for it can be polled at once.
+    pub(crate) fn pass_on(&mut self, event: bool, room: bool) -> bool {
+        if self.awaited && (event || room) {
+            self.awaited = self.wakers.pass_on(event, room);
+        }
+        event && std::mem::take(&mut self.here)
+    }
+
     /// Lends the thread's buffer for outgoing frames, unless some wait in one of our own.
     pub(crate) fn lend_outbox(&mut self) {
-        match self.connection.outbox().lend(buffer::write()) {
-            Some(buffer) => buffer::keep_write(buffer),
-            None => self.lent_outbox = true,
+        if !self.connection.outbox().has_buffer() {
+            self.connection.outbox().lend(buffer::write());
+            self.lent_outbox = true;
         }
     }
 

@@ -269,7 +269,8 @@ async fn a_sink_that_waits_is_told_of_the_end() {
         })
         .await;
         assert!(one.is_err() && two.is_err());
-        ends(task).await.unwrap().unwrap_err();
+        // A driver reads before it writes, and so sees the close frame before the broken pipe.
+        assert_eq!(ends(task).await.unwrap().is_ok(), driven);
     }
 }
 

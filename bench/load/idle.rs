@@ -1,0 +1,104 @@
+//! What an idle connection costs the server: the growth of its memory from few to many.
+//!
+//! First after the handshake alone, then, on a fresh server, after one echo of 1 KiB on each
+//! connection. The memory is what the server has resident; what the kernel holds for a socket is
+//! not in it.
+
+use std::fs;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::thread::sleep;
+use std::time::Duration;
+
+use crate::args::{Args, Server};
+use crate::client::{self, Kind};
+use crate::process::Process;
+use crate::table;
+
+const PAGE: u64 = 4096;
+
+pub fn print(args: &Args, few: usize, many: usize) {
+    table::title(args, "memory of an idle connection");
+    println!("Bytes by which the server grows with each connection between {few} and {many}:\n");
+    println!("| server | after the handshake | after one echo of 1 KiB |");
+    println!("|---|---|---|");
+    for server in &args.servers {
+        let figure = |echo| match slope(server, few, many, echo) {
+            Ok(bytes) => format!("{bytes:.0}"),
+            Err(error) => format!("cannot do it: {error}"),
+        };
+        println!("| {} | {} | {} |", server.name, figure(false), figure(true));
+        eprintln!("idle: {}", server.name);
+    }
+}
+
+fn slope(server: &Server, few: usize, many: usize, echo: bool) -> io::Result<f64> {
+    let process = Process::start(server, &[])?;
+    let mut connections = Vec::with_capacity(many);
+    let mut open = |count| -> io::Result<u64> {
+        while connections.len() < count {
+            let mut tcp = client::connect(process.port)?;
+            if echo {
+                exchange(&mut tcp, server.raw)?;
+            }
+            connections.push(tcp);
+        }
+        settled(process.id())
+    };
+    let (at_few, at_many) = (open(few)?, open(many)?);
+    for tcp in &mut connections {
+        stayed_idle(tcp)?;
+    }
+    process.end()?;
+    Ok((at_many as f64 - at_few as f64) / (many - few) as f64)
+}
+
+/// One message there and back.
+fn exchange(tcp: &mut TcpStream, raw: bool) -> io::Result<()> {
+    let payload = [b'.'; 1024];
+    let sent = client::from_client(Kind::Binary, &payload);
+    let expected = if raw {
+        sent.clone()
+    } else {
+        client::from_server(Kind::Binary, &payload)
+    };
+    tcp.write_all(&sent)?;
+    let mut back = vec![0; expected.len()];
+    tcp.read_exact(&mut back)?;
+    if back != expected {
+        return Err(io::Error::other("something else came back"));
+    }
+    Ok(())
+}
+
+/// What is resident once it has stood still for a while.
+fn settled(pid: u32) -> io::Result<u64> {
+    let mut last = resident(pid)?;
+    for _ in 0..20 {
+        sleep(Duration::from_millis(300));
+        let now = resident(pid)?;
+        if now == last {
+            break;
+        }
+        last = now;
+    }
+    Ok(last)
+}
+
+fn resident(pid: u32) -> io::Result<u64> {
+    let statm = fs::read_to_string(format!("/proc/{pid}/statm"))?;
+    let pages = statm.split_whitespace().nth(1);
+    let pages: Option<u64> = pages.and_then(|pages| pages.parse().ok());
+    Ok(pages.ok_or(ErrorKind::InvalidData)? * PAGE)
+}
+
+fn stayed_idle(tcp: &mut TcpStream) -> io::Result<()> {
+    tcp.set_nonblocking(true)?;
+    match tcp.read(&mut [0]) {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+        Err(error) => Err(error),
+        Ok(_) => Err(io::Error::other(
+            "an idle connection was written to, or ended",
+        )),
+    }
+}
