@@ -12,11 +12,12 @@ use std::task::{Context, Poll};
 use http::Request;
 use hybi_proto::close::CloseInfo;
 use hybi_proto::code::CloseCode;
-use hybi_proto::connection::State;
+use hybi_proto::connection::{Connection, State};
 use hybi_proto::decoder::Decoder;
 use hybi_proto::error::{ProtocolError, SendError};
 use hybi_proto::message::{Event, EventRef, Message, MessageRef};
 use hybi_proto::prepared::Prepared;
+use hybi_proto::queue::Overflow;
 use hybi_proto::text::Text;
 
 use crate::driver::{self, Drive};
@@ -100,8 +101,9 @@ pub trait Handler: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Of what was queued, less than 64 KiB wait now, after it was more: who has stopped because
-    /// [`Peer::send`] was full can go on.
+    /// Less than 64 KiB are queued, or half the backlog if that is less, after it was more, or after
+    /// [`Peer::send`] has met a full backlog: who has stopped for that can go on. It is called
+    /// once each time, before the next message is shown.
     ///
     /// # Errors
     ///
@@ -130,6 +132,8 @@ pub struct Peer<'a, T = ()> {
     pub state: &'a mut T,
     /// So much was queued that it has to leave before more is shown.
     pressed: bool,
+    /// Something was refused because there was no room.
+    refused: bool,
 }
 
 impl<'a, T> Peer<'a, T> {
@@ -138,6 +142,7 @@ impl<'a, T> Peer<'a, T> {
             sender,
             state,
             pressed: false,
+            refused: false,
         }
     }
 
@@ -147,16 +152,13 @@ impl<'a, T> Peer<'a, T> {
     /// # Errors
     ///
     /// [`SendError::Full`] while the backlog is full: [`Handler::on_drain`] tells when it is not.
-    /// It cannot be full for who sends less than [`Options::backlog`](crate::Options::backlog) in
-    /// answer to one message. [`Error::Closed`] once the connection is closing; an error of the
-    /// transport.
+    /// Half of [`Options::backlog`](crate::Options::backlog) is free when a handler is called, so
+    /// that who sends no more than that in one call does not meet it unless others send on this
+    /// connection, too. [`Error::Closed`] once the connection is closing; an error of the transport.
     #[inline]
     pub fn send<'m>(&mut self, message: impl Into<MessageRef<'m>>) -> Result<()> {
-        let mut link = self.sender.handle().lock();
-        link.may_send()?;
-        link.connection.send_ref(message.into())?;
-        self.pressed |= link.is_pressed();
-        Ok(())
+        let message = message.into();
+        self.queue(|connection| connection.send_ref(message))
     }
 
     /// As [`send`](Self::send), for a message that is given away: a large one is not copied.
@@ -165,11 +167,8 @@ impl<'a, T> Peer<'a, T> {
     ///
     /// As [`send`](Self::send).
     pub fn send_owned(&mut self, message: impl Into<Message>) -> Result<()> {
-        let mut link = self.sender.handle().lock();
-        link.may_send()?;
-        link.connection.send(message.into())?;
-        self.pressed |= link.is_pressed();
-        Ok(())
+        let message = message.into();
+        self.queue(|connection| connection.send(message))
     }
 
     /// As [`send`](Self::send), for a message that many get and that was framed once.
@@ -178,14 +177,23 @@ impl<'a, T> Peer<'a, T> {
     ///
     /// As [`send`](Self::send).
     pub fn send_prepared(&mut self, message: &Prepared) -> Result<()> {
+        self.queue(|connection| {
+            let admission = connection.offer_prepared(message, &Overflow::Wait, false);
+            admission.map(drop)
+        })
+    }
+
+    #[inline]
+    fn queue(
+        &mut self,
+        queue: impl FnOnce(&mut Connection) -> std::result::Result<(), SendError>,
+    ) -> Result<()> {
         let mut link = self.sender.handle().lock();
         link.may_send()?;
-        if link.connection.is_full() {
-            return Err(SendError::Full.into());
-        }
-        link.connection.send_over(message)?;
-        self.pressed |= link.is_pressed();
-        Ok(())
+        let queued = queue(&mut link.connection);
+        self.refused |= queued == Err(SendError::Full);
+        self.pressed |= self.refused || link.is_pressed();
+        Ok(queued?)
     }
 
     /// Sends a ping of at most 125 bytes: see [`Sender::ping`].
@@ -217,9 +225,12 @@ impl<'a, T> Peer<'a, T> {
         self.sender.start_close(code, reason)
     }
 
-    /// Ends the connection at once, without a close frame.
+    /// Ends the connection at once, without a close frame. Of what has come, nothing more is
+    /// shown.
     pub fn abort(&mut self) {
         self.sender.abort();
+        // What is looked at is put away, and what has come to an aborted connection is dropped.
+        self.pressed = true;
     }
 
     /// Tells this connection from all others of the process.
@@ -277,11 +288,13 @@ pub struct Dispatch<H: Handler> {
     /// Until the handler was told of the connection.
     request: Option<Box<Request<()>>>,
     audience: Audience<H>,
-    /// More is queued than lets the connection be read.
-    choked: bool,
     /// How many bytes had been read when all was shown.
     seen: u64,
 }
+
+/// A peer that takes as much as it is sent lets its neighbors have a turn when so often much was
+/// queued for it and has left.
+const TURN: u32 = 4;
 
 /// Who is shown what comes.
 struct Audience<H: Handler> {
@@ -289,6 +302,9 @@ struct Audience<H: Handler> {
     state: Option<H::State>,
     /// The handler has failed, or has heard that nothing can be sent: it is shown no more.
     failed: Option<Result<()>>,
+    /// Much was queued, or something was refused for that: the handler is to hear when there is
+    /// room again.
+    choked: bool,
 }
 
 /// What there is to be shown.
@@ -316,8 +332,9 @@ impl<H: Handler> Future for Dispatch<H> {
         if let Some(request) = this.request.take() {
             this.audience.open(&this.sender, *request)?;
         }
+        let mut drained = 0;
         loop {
-            match this.read(cx) {
+            match this.read(cx, &mut drained) {
                 Read::Detached(decoder, read) => {
                     if this.audience.show_all(&this.sender, decoder) {
                         this.seen = read;
@@ -325,9 +342,8 @@ impl<H: Handler> Future for Dispatch<H> {
                 }
                 Read::Held(event) => this.audience.show_held(&this.sender, event),
                 Read::Drained => {
-                    let drained =
-                        |handler: &H, peer: &mut Peer<'_, H::State>| handler.on_drain(peer);
-                    this.audience.show(&this.sender, drained);
+                    this.audience
+                        .show(&this.sender, |handler, peer| handler.on_drain(peer));
                 }
                 Read::Nothing => return Poll::Pending,
                 Read::Closed => return Poll::Ready(this.audience.close(&this.sender)),
@@ -347,14 +363,15 @@ impl<H: Handler> Dispatch<H> {
                 handler,
                 state: None,
                 failed: None,
+                choked: false,
             },
-            choked: false,
             seen: 0,
         }
     }
 
-    /// Finds what there is to be shown. Where much is queued, that is written first.
-    fn read(&mut self, cx: &mut Context<'_>) -> Read {
+    /// Finds what there is to be shown. Where much is queued, that is written first, which was
+    /// done so often in this poll.
+    fn read(&mut self, cx: &mut Context<'_>, drained: &mut u32) -> Read {
         let mut link = self.sender.handle().lock();
         if link.has_ready()
             && let Some(event) = link.next()
@@ -365,15 +382,25 @@ impl<H: Handler> Dispatch<H> {
             return Read::Closed;
         }
         if link.is_choked() {
+            self.audience.choked = true;
+            *drained += 1;
+            let before = link.connection.buffered();
             let _ = link.poll_flush();
-            link.pass_on(false, true);
+            // Who is woken for nothing comes back for nothing: this task, too.
+            if link.connection.buffered() < before {
+                link.pass_on(false, true);
+            }
         }
-        let was_choked = std::mem::replace(&mut self.choked, link.is_choked());
-        if self.choked {
+        let over = *drained > TURN;
+        link.choked = over || link.is_choked();
+        if link.choked {
+            if over {
+                cx.waker().wake_by_ref();
+            }
             link.wait(Interest::Flush, cx.waker());
             return Read::Nothing;
         }
-        if was_choked {
+        if std::mem::take(&mut self.audience.choked) {
             return Read::Drained;
         }
         if link.received() > self.seen {
@@ -389,6 +416,7 @@ impl<H: Handler> Audience<H> {
         let mut nothing = ();
         let mut peer = Peer::new(sender, &mut nothing);
         self.state = Some(self.handler.on_open(&mut peer, request)?);
+        self.choked = peer.refused;
         Ok(())
     }
 
@@ -408,7 +436,9 @@ impl<H: Handler> Audience<H> {
                 }
                 Ok(Some(event)) => {
                     sender.handle().lock().respond(&event);
-                    self.show_control(sender, &event);
+                    if self.show_control(sender, &event) {
+                        return false;
+                    }
                 }
                 Ok(None) => break,
                 Err(error) => {
@@ -426,22 +456,26 @@ impl<H: Handler> Audience<H> {
                 let message = MessageRef::from(&message);
                 self.show(sender, |handler, peer| handler.on_message(peer, message));
             }
-            Ok(Event::Ping(payload)) => self.show_control(sender, &EventRef::Ping(&payload)),
-            Ok(Event::Pong(payload)) => self.show_control(sender, &EventRef::Pong(&payload)),
+            Ok(Event::Ping(payload)) => {
+                self.show_control(sender, &EventRef::Ping(&payload));
+            }
+            Ok(Event::Pong(payload)) => {
+                self.show_control(sender, &EventRef::Pong(&payload));
+            }
             Ok(_) => {}
             Err(error) => sender.handle().lock().fail(error),
         }
     }
 
-    fn show_control(&mut self, sender: &Sender, event: &EventRef<'_>) {
+    fn show_control(&mut self, sender: &Sender, event: &EventRef<'_>) -> bool {
         match event {
             EventRef::Ping(payload) => {
-                self.show(sender, |handler, peer| handler.on_ping(peer, payload));
+                self.show(sender, |handler, peer| handler.on_ping(peer, payload))
             }
             EventRef::Pong(payload) => {
-                self.show(sender, |handler, peer| handler.on_pong(peer, payload));
+                self.show(sender, |handler, peer| handler.on_pong(peer, payload))
             }
-            _ => {}
+            _ => false,
         }
     }
 
@@ -458,6 +492,7 @@ impl<H: Handler> Audience<H> {
         let mut peer = Peer::new(sender, state);
         let result = call(&self.handler, &mut peer);
         let pressed = peer.pressed;
+        self.choked |= peer.refused;
         if let Err(error) = result {
             self.fail(sender, error);
         }
@@ -467,8 +502,8 @@ impl<H: Handler> Audience<H> {
     #[cold]
     fn fail(&mut self, sender: &Sender, error: Error) {
         // To hear that nothing can be sent any more is no fault of the handler's.
-        let at_fault = sender.state() == State::Open;
-        self.failed = Some(if at_fault { Err(error) } else { Ok(()) });
+        let told = matches!(error, Error::Closed) && sender.state() != State::Open;
+        self.failed = Some(if told { Ok(()) } else { Err(error) });
         // The code is one that may be sent.
         let _ = sender.start_close(CloseCode::INTERNAL, Text::default());
     }
@@ -490,6 +525,13 @@ impl<H: Handler> Audience<H> {
             }
         }
         self.failed.take().unwrap_or(Ok(()))
+    }
+}
+
+impl<H: Handler> Drop for Dispatch<H> {
+    /// Who panics does not come back for the rest.
+    fn drop(&mut self) {
+        self.sender.handle().lock().choked = false;
     }
 }
 

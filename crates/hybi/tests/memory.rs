@@ -7,8 +7,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
+use hybi::events::{self, Handler};
 use hybi::test::Frame;
-use hybi::{Options, Role, WebSocket, drive};
+use hybi::{MessageRef, Options, Request, Role, Stream, WebSocket, drive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Counts what this thread allocates.
@@ -123,27 +124,52 @@ fn server(wire: &Wire) -> WebSocket<Wire> {
     WebSocket::from_stream(wire.clone(), Role::Server, &Options::new(), &[])
 }
 
-async fn echo(mut ws: WebSocket<Wire>) -> hybi::Result<()> {
+async fn echo<S: hybi::Io>(mut ws: WebSocket<S>) -> hybi::Result<()> {
     while let Some(message) = ws.recv().await? {
         ws.send(message).await?;
     }
     Ok(())
 }
 
+struct Echo;
+
+impl Handler for Echo {
+    type State = ();
+
+    fn on_open(&self, _: &mut events::Peer<'_>, _: Request<()>) -> hybi::Result<()> {
+        Ok(())
+    }
+
+    fn on_message(&self, peer: &mut events::Peer<'_>, message: MessageRef<'_>) -> hybi::Result<()> {
+        peer.send(message)
+    }
+}
+
+/// As [`server`], over the stream that an event handler serves.
+fn stream_server(wire: &Wire) -> WebSocket {
+    let stream = Stream::new(wire.clone());
+    WebSocket::from_stream(stream, Role::Server, &Options::new(), &[])
+}
+
+fn events_echo(ws: WebSocket) -> impl Future<Output = hybi::Result<()>> + Send {
+    events::drive(ws, Request::new(()), Arc::new(Echo))
+}
+
 /// What an idle connection may hold more than before it did anything, a timer included.
 const SLACK: usize = 1024;
 
-async fn idles<Fut>(serve: impl Fn(WebSocket<Wire>) -> Fut)
+async fn idles<Fut>(serve: impl Fn(&Wire) -> Fut)
 where
     Fut: Future<Output = hybi::Result<()>> + Send + 'static,
 {
     // The buffers of the thread itself, and what a first use costs.
     let first = Wire::default();
-    tokio::spawn(serve(server(&first)));
-    first.brings(&[Frame::text("x")]).await;
+    tokio::spawn(serve(&first));
+    let large = Frame::binary(vec![1; 1_000_000]);
+    first.brings(&[Frame::text("x"), large]).await;
 
     let wire = Wire::default();
-    tokio::spawn(serve(server(&wire)));
+    tokio::spawn(serve(&wire));
     wire.settle().await;
     let idle = LIVE.get();
     let holds_little = |when: &str| {
@@ -176,12 +202,58 @@ where
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_holds_no_buffer() {
-    idles(echo).await;
+    idles(|wire| echo(server(wire))).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_driven_connection_holds_no_buffer() {
-    idles(|ws| drive(ws, echo)).await;
+    idles(|wire| drive(server(wire), echo)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_whose_events_go_to_a_handler_holds_no_buffer() {
+    idles(|wire| events_echo(stream_server(wire))).await;
+}
+
+/// What a connection holds that has answered a message and is idle.
+async fn held<Fut>(serve: impl Fn(WebSocket) -> Fut) -> usize
+where
+    Fut: Future<Output = hybi::Result<()>> + Send + 'static,
+{
+    let mut held = 0;
+    // The first one also pays for the buffers of the thread.
+    for _ in 0..2 {
+        let wire = Wire::default();
+        let before = LIVE.get();
+        tokio::spawn(serve(stream_server(&wire)));
+        wire.brings(&[Frame::text("x")]).await;
+        held = LIVE.get() - before;
+    }
+    held
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_whose_events_go_to_a_handler_holds_less_than_a_driven_one() {
+    let driven = held(|ws| drive(ws, echo)).await;
+    let events = held(events_echo).await;
+    assert!(events < driven, "{events} bytes, and {driven} driven");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_handler_is_shown_and_answers_is_not_allocated() {
+    let wire = Wire::default();
+    tokio::spawn(events_echo(stream_server(&wire)));
+    let mut allocated = Vec::new();
+    for _ in 0..5 {
+        let frames = (0..1000).map(|n| Frame::text(n.to_string()).encode(Some([9; 4])));
+        wire.state().input = frames.collect::<Vec<_>>().concat();
+        let before = TOTAL.get();
+        wire.settle().await;
+        allocated.push(TOTAL.get() - before);
+        assert!(wire.state().input.is_empty());
+    }
+    // The first time also pays for the buffers of the thread.
+    assert_eq!(allocated[1..], [0; 4]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -67,8 +67,11 @@ pub(crate) struct Link<S> {
     waker: Waker,
     client: bool,
     pub(crate) driven: bool,
-    /// Its events go to a [`Handler`](crate::events::Handler): nothing is read while much is queued.
+    /// Its events go to a [`Handler`](crate::events::Handler).
     pub(crate) dispatched: bool,
+    /// An event [`Handler`](crate::events::Handler) is to see the rest of what was read when less
+    /// is queued: nothing is read until then.
+    pub(crate) choked: bool,
     /// The driver is about to drain the outbox: nobody has to wake it for that.
     pub(crate) driving: bool,
     /// Somebody is about to write what waits: see `broadcast`.
@@ -111,10 +114,12 @@ pub(crate) struct Link<S> {
 const AHEAD: usize = 64 << 10;
 const HOLD: usize = 64;
 
-/// While so many bytes are queued, a connection whose events go to a handler is not read.
+/// While so many bytes are queued, or half the backlog, an event handler is shown nothing, and its
+/// connection is not read.
 const CHOKED: usize = 64 << 10;
 
-/// The answers of a handler to what one read has brought are gathered up to so many bytes.
+/// The answers of a handler to what one read has brought are gathered up to so many bytes, or half
+/// the backlog, so that the answers to one message find room for the other half.
 const GATHERED: usize = 256 << 10;
 
 /// The most in one read, in bytes.
@@ -162,6 +167,7 @@ impl<S: Io> Link<S> {
             client,
             driven: false,
             dispatched: false,
+            choked: false,
             driving: false,
             flushing: false,
             here: false,
@@ -334,17 +340,22 @@ impl<S: Io> Link<S> {
 
     /// Whether the receiver is so far behind that reading has to wait for it.
     pub(crate) fn is_ahead(&self) -> bool {
-        self.ahead >= AHEAD || self.unasked >= AHEAD || (self.dispatched && self.is_choked())
+        self.ahead >= AHEAD || self.unasked >= AHEAD || self.choked
     }
 
     /// Whether so much is queued that an event handler is not asked for more.
     pub(crate) fn is_choked(&self) -> bool {
-        self.connection.buffered() >= CHOKED
+        self.connection.buffered() >= CHOKED.min(self.half())
+    }
+
+    /// Half the backlog, for what an event handler may still queue.
+    fn half(&self) -> usize {
+        (self.deadlines.options().limits.backlog / 2).max(1)
     }
 
     /// Whether so much is queued that it has to leave before an event handler is asked for more.
     pub(crate) fn is_pressed(&self) -> bool {
-        self.connection.is_full() || self.connection.buffered() >= GATHERED
+        self.connection.buffered() >= GATHERED.min(self.half())
     }
 
     /// Whether an event, or the error behind the last, can be taken without waiting.

@@ -10,6 +10,8 @@ mod close;
 mod deadlines;
 mod driven;
 mod errors;
+mod events;
+mod events_queue;
 mod faults;
 mod broadcast;
 mod heartbeat;
