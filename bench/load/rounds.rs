@@ -39,8 +39,13 @@ const LOOK_TIME: Duration = Duration::from_millis(500);
 pub fn measure(args: &Args, row: &Row) -> Vec<Measured> {
     let mut measured: Vec<_> = args.servers.iter().map(|_| Measured::default()).collect();
     for (server, measured) in args.servers.iter().zip(&mut measured) {
-        if let Err(error) = count(args, server, row, measured) {
-            fail(server, measured, &error);
+        let counted = twice(server, || count(args, server, row));
+        match counted {
+            Ok((calls, instructions)) => {
+                measured.calls = calls;
+                measured.instructions = instructions;
+            }
+            Err(error) => measured.failed = Some(error.to_string()),
         }
     }
     for n in 0..args.rounds {
@@ -52,9 +57,9 @@ pub fn measure(args: &Args, row: &Row) -> Vec<Measured> {
             if measured.failed.is_some() {
                 continue;
             }
-            match round(args, server, row, n % LOOK == 0) {
+            match twice(server, || round(args, server, row, n % LOOK == 0)) {
                 Ok(round) => measured.rounds.push(round),
-                Err(error) => fail(server, measured, &error),
+                Err(error) => measured.failed = Some(error.to_string()),
             }
         }
         eprintln!("{}: round {} of {}", row.title(), n + 1, args.rounds);
@@ -62,20 +67,18 @@ pub fn measure(args: &Args, row: &Row) -> Vec<Measured> {
     measured
 }
 
-/// A server that cannot do the row says so in the table, and is left alone.
-fn fail(server: &Server, measured: &mut Measured, error: &io::Error) {
-    eprintln!("{}: {error}", server.name);
-    measured.failed = Some(error.to_string());
+/// Tries it again, for somebody may have taken the port: a server that fails twice cannot do the
+/// row, says so in the table, and is left alone.
+fn twice<T>(server: &Server, mut run: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let say = |error: &io::Error| eprintln!("{}: {error}", server.name);
+    run().inspect_err(say).or_else(|_| run().inspect_err(say))
 }
 
-fn count(args: &Args, server: &Server, row: &Row, measured: &mut Measured) -> io::Result<()> {
-    if args.syscalls {
-        measured.calls = Some(count::calls(server, row)?);
-    }
-    if args.instructions {
-        measured.instructions = Some(count::instructions(server, row)?);
-    }
-    Ok(())
+/// The system calls and the instructions of a message, as asked for.
+fn count(args: &Args, server: &Server, row: &Row) -> io::Result<(Option<Calls>, Option<f64>)> {
+    let calls = args.syscalls.then(|| count::calls(server, row));
+    let instructions = args.instructions.then(|| count::instructions(server, row));
+    Ok((calls.transpose()?, instructions.transpose()?))
 }
 
 fn round(args: &Args, server: &Server, row: &Row, look: bool) -> io::Result<Round> {
