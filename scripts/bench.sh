@@ -67,7 +67,7 @@ load() {
     taskset --cpu-list 1 "$bin/load" "$@"
 }
 
-# The doors of the library: the first is the one that others are compared with.
+# The doors of the library, each a line: the first is the one that others are compared with.
 hybi=(
     "hybi async=$bin/hybi echo {port}"
 )
@@ -96,12 +96,6 @@ echo_row() {
         --connections "$connections" --in-flight "$in_flight" --size "$size" --kind "$kind" \
         "${hybi[@]}" "$raw" "$@" ${also[@]+"${also[@]}"}
 }
-broadcast_row() {
-    local name=$1
-    shift
-    load broadcast --name "$name" --seconds 0.5 --in-flight 1,8 \
-        "hybi=$bin/hybi broadcast {port}" "$@"
-}
 row() {
     case $1 in
     a) echo_row a 1 1 32 text "${single[@]}" ;;
@@ -118,11 +112,9 @@ row() {
         fi
         ;;
     i)
-        broadcast_row i --rounds "$rounds" "${looks[@]}" \
-            "tokio-tungstenite, split=$bin/tokio-tungstenite broadcast-split {port}"
-        echo
-        # So slow that callgrind takes minutes.
-        broadcast_row "i, beside one task and \`select!\`" --rounds 3 \
+        load broadcast --name i --rounds "$rounds" --seconds 0.5 --in-flight 1,8 "${looks[@]}" \
+            "hybi=$bin/hybi broadcast {port}" \
+            "tokio-tungstenite, split=$bin/tokio-tungstenite broadcast-split {port}" \
             "tokio-tungstenite, select=$bin/tokio-tungstenite broadcast {port}"
         ;;
     esac
