@@ -8,7 +8,7 @@ use crate::args::{Args, Server};
 use crate::count::{self, Calls};
 use crate::cpu::{self, Sampler};
 use crate::process::{self, Process};
-use crate::row::{Row, Until};
+use crate::row::{Load, Row, Until};
 
 /// What one server has spent.
 #[derive(Default)]
@@ -33,7 +33,7 @@ pub struct Round {
 /// perf looks in every third round: it takes a while, and few looks are enough for an average.
 const LOOK: usize = 3;
 
-/// How long perf looks at least.
+/// How long perf looks.
 const LOOK_TIME: Duration = Duration::from_millis(500);
 
 pub fn measure(args: &Args, row: &Row) -> Vec<Measured> {
@@ -88,21 +88,33 @@ fn round(args: &Args, server: &Server, row: &Row, look: bool) -> io::Result<Roun
     let before = cpu::total(process.id())?;
     let messages = load.run(Until::Elapsed(args.time))?;
     let spent = cpu::total(process.id())? - before;
-    let user = if args.perf && look {
-        // In a time of its own: perf costs a few percent.
-        let sampler = Sampler::start(process.id(), process::out_file("perf"))?;
-        load.run(Until::Elapsed(args.time.max(LOOK_TIME)))?;
-        Some(sampler.user()?)
-    } else if args.perf {
-        None
+    let user = if args.perf {
+        look.then(|| user(&process, load.as_mut()))
+            .transpose()?
+            .flatten()
     } else {
         // What little the start and the handshakes took is in it.
-        let messages_in_all = (warm_up + messages) as f64;
-        Some(cpu::user(process.id())? as f64 / messages_in_all * messages as f64 / spent as f64)
+        let spent_a_message = spent as f64 / messages as f64;
+        let user = cpu::user(process.id())? as f64 / (warm_up + messages) as f64;
+        Some(user / spent_a_message)
     };
     process.end()?;
     Ok(Round {
         total: spent as f64 / messages as f64,
         user,
     })
+}
+
+/// The part in user space, as perf sees it, in a time of its own: perf costs a few percent. Nothing
+/// if the machine is so busy that perf sees little.
+fn user(process: &Process, load: &mut dyn Load) -> io::Result<Option<f64>> {
+    for patience in [1, 3] {
+        let sampler = Sampler::start(process.id(), process::out_file("perf"))?;
+        load.run(Until::Elapsed(LOOK_TIME * patience))?;
+        let user = sampler.user()?;
+        if user.is_some() {
+            return Ok(user);
+        }
+    }
+    Ok(None)
 }
