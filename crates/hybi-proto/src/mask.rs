@@ -62,15 +62,21 @@ impl Mask {
         dst.reserve(src.len());
         let end = dst.len() + src.len();
         if let Some(room) = dst.spare_capacity_mut().get_mut(..src.len()) {
-            copied(src, room, self.0);
+            self.copy(src, room);
             // SAFETY: `room` is all that lies between the old length and `end`, within the
-            // capacity, and `copied` has written each of its bytes.
+            // capacity, and `copy` has written each of its bytes.
             #[allow(unsafe_code)]
             unsafe {
                 dst.set_len(end);
             }
         }
         self.turn(src.len());
+    }
+
+    /// Fills `dst` with the first bytes of a payload, masked. They are of one length.
+    #[inline(always)]
+    pub(crate) fn copy(self, src: &[u8], dst: &mut [MaybeUninit<u8>]) {
+        copied(src, dst, self.0);
     }
 
     #[inline]
@@ -99,11 +105,58 @@ const VECTOR: usize = 32;
 const HIGH_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
 
 /// Masks in place, and says which bits the bytes have then, taken together in words.
-#[inline]
+#[inline(always)]
 fn in_place(data: &mut [u8], key: [u8; 4]) -> u64 {
-    if data.len() < WIDE {
-        return words(data, key);
+    match data.len() {
+        // Few bytes are two pieces that overlap: inlined, and without a loop.
+        16..=32 => ends::<16>(data, key),
+        8..16 => ends::<8>(data, key),
+        ..WIDE => middle(data, key),
+        _ => wide(data, key),
     }
+}
+
+/// The first bytes and the last ones, all read before they are written.
+#[inline(always)]
+fn ends<const N: usize>(data: &mut [u8], key: [u8; 4]) -> u64 {
+    let last_key = word(turned(key, data.len()));
+    let (Some(first), Some(last)) = (data.first_chunk::<N>(), data.last_chunk::<N>()) else {
+        return 0;
+    };
+    let (mut first, mut last) = (*first, *last);
+    let bits = whole(&mut first, word(key)) | whole(&mut last, last_key);
+    if let Some(chunk) = data.first_chunk_mut() {
+        *chunk = first;
+    }
+    if let Some(chunk) = data.last_chunk_mut() {
+        *chunk = last;
+    }
+    bits
+}
+
+/// The words that are whole.
+#[inline(always)]
+fn whole(data: &mut [u8], key: u64) -> u64 {
+    let mut bits = 0;
+    for chunk in data.as_chunks_mut().0 {
+        let masked = u64::from_ne_bytes(*chunk) ^ key;
+        *chunk = masked.to_ne_bytes();
+        bits |= masked;
+    }
+    bits
+}
+
+#[inline(never)]
+fn middle(data: &mut [u8], key: [u8; 4]) -> u64 {
+    match data.len() {
+        32..64 => ends::<32>(data, key),
+        64..=128 => ends::<64>(data, key),
+        _ => words(data, key),
+    }
+}
+
+#[inline(never)]
+fn wide(data: &mut [u8], key: [u8; 4]) -> u64 {
     #[cfg(all(target_arch = "x86_64", not(hybi_scalar)))]
     if std::arch::is_x86_feature_detected!("avx2") {
         // SAFETY: the CPU has AVX2, and nothing else is asked of the caller.
@@ -136,12 +189,7 @@ fn words(data: &mut [u8], key: [u8; 4]) -> u64 {
     let Some(end) = data.last_chunk().map(|end| u64::from_ne_bytes(*end) ^ last) else {
         return bytes(data, key);
     };
-    let mut bits = end;
-    for chunk in data.as_chunks_mut().0 {
-        let masked = u64::from_ne_bytes(*chunk) ^ first;
-        *chunk = masked.to_ne_bytes();
-        bits |= masked;
-    }
+    let bits = end | whole(data, first);
     if let Some(chunk) = data.last_chunk_mut() {
         *chunk = end.to_ne_bytes();
     }
@@ -171,12 +219,49 @@ fn bytes(data: &mut [u8], key: [u8; 4]) -> u64 {
 }
 
 /// Fills `dst` with the bytes of `src`, masked; they are of one length.
-#[inline]
+#[inline(always)]
 fn copied(src: &[u8], dst: &mut [MaybeUninit<u8>], key: [u8; 4]) {
-    assert_eq!(src.len(), dst.len());
-    if src.len() < WIDE {
-        return copied_words(src, dst, key);
+    match src.len() {
+        // Few bytes are two pieces that overlap: inlined, and without a loop.
+        16..=32 => copied_ends::<16>(src, dst, key),
+        8..16 => copied_ends::<8>(src, dst, key),
+        ..WIDE => copied_middle(src, dst, key),
+        _ => copied_wide(src, dst, key),
     }
+}
+
+/// The first bytes and the last ones.
+#[inline(always)]
+fn copied_ends<const N: usize>(src: &[u8], dst: &mut [MaybeUninit<u8>], key: [u8; 4]) {
+    if let (Some(from), Some(to)) = (src.first_chunk::<N>(), dst.first_chunk_mut::<N>()) {
+        copied_whole(from, to, word(key));
+    }
+    if let (Some(from), Some(to)) = (src.last_chunk::<N>(), dst.last_chunk_mut::<N>()) {
+        copied_whole(from, to, word(turned(key, src.len())));
+    }
+}
+
+/// The words that are whole.
+#[inline(always)]
+fn copied_whole(src: &[u8], dst: &mut [MaybeUninit<u8>], key: u64) {
+    for (from, to) in src.as_chunks().0.iter().zip(dst.as_chunks_mut().0) {
+        *to = (u64::from_ne_bytes(*from) ^ key)
+            .to_ne_bytes()
+            .map(MaybeUninit::new);
+    }
+}
+
+#[inline(never)]
+fn copied_middle(src: &[u8], dst: &mut [MaybeUninit<u8>], key: [u8; 4]) {
+    match src.len() {
+        32..64 => copied_ends::<32>(src, dst, key),
+        64..=128 => copied_ends::<64>(src, dst, key),
+        _ => copied_words(src, dst, key),
+    }
+}
+
+#[inline(never)]
+fn copied_wide(src: &[u8], dst: &mut [MaybeUninit<u8>], key: [u8; 4]) {
     #[cfg(all(target_arch = "x86_64", not(hybi_scalar)))]
     if std::arch::is_x86_feature_detected!("avx2") {
         // SAFETY: the CPU has AVX2, and nothing else is asked of the caller.
@@ -204,17 +289,9 @@ fn copied_aligned(src: &[u8], dst: &mut [MaybeUninit<u8>], key: [u8; 4]) {
 /// As [`words`].
 #[inline(always)]
 fn copied_words(src: &[u8], dst: &mut [MaybeUninit<u8>], key: [u8; 4]) {
-    let [first, last] = [word(key), word(turned(key, src.len()))];
-    for (from, to) in src.as_chunks().0.iter().zip(dst.as_chunks_mut().0) {
-        *to = (u64::from_ne_bytes(*from) ^ first)
-            .to_ne_bytes()
-            .map(MaybeUninit::new);
-    }
-    if let (Some(from), Some(to)) = (src.last_chunk(), dst.last_chunk_mut()) {
-        *to = (u64::from_ne_bytes(*from) ^ last)
-            .to_ne_bytes()
-            .map(MaybeUninit::new);
-        return;
+    copied_whole(src, dst, word(key));
+    if let (Some(from), Some(to)) = (src.last_chunk::<8>(), dst.last_chunk_mut::<8>()) {
+        return copied_whole(from, to, word(turned(key, src.len())));
     }
     for ((from, to), key) in src.iter().zip(dst).zip(key.into_iter().cycle()) {
         to.write(from ^ key);
