@@ -94,9 +94,9 @@ impl Job {
         let mut conn = self.hybi();
         move || {
             for _ in 0..self.count {
-                black_box(&mut conn)
-                    .send_ref(MessageRef::Text(black_box(&self.text)))
-                    .unwrap();
+                let text: &String = black_box(&self.text);
+                let message = MessageRef::Text(text);
+                black_box(&mut conn).send_ref(message).unwrap();
             }
             self.sent(&mut conn);
         }
