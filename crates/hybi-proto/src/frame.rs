@@ -135,7 +135,7 @@ impl Header {
 
     /// Writes the header, with the length in its shortest form; gives the bytes and how many of
     /// them count.
-    #[inline]
+    #[inline(always)] // where the length is known to be short, little is left of it
     #[must_use]
     pub fn encode(&self) -> ([u8; MAX_HEADER], usize) {
         let first = u8::from(self.fin) << 7 | self.rsv << 4 | self.opcode as u8;
