@@ -1,6 +1,9 @@
 //! Text written by a server, and by a client with a fresh key for each message: as many as fit
 //! into 64 KiB, and then one flush.
 //!
+//! Keys are ones that nobody outside can predict, as §10.3 demands. Where a library leaves the choice
+//! of the generator, it is that of `rand`.
+//!
 //! A library that writes each message to the socket by itself gets one that gathers what is
 //! written, as a `BufWriter` does; one that gathers it itself gets one that only counts. As in
 //! `decode`, the compiler knows nothing of a connection between two messages.
@@ -48,7 +51,7 @@ struct Job {
 
 impl Job {
     fn entries(&self) -> Vec<Entry<'_>> {
-        vec![
+        let mut entries = vec![
             Entry::own("hybi, borrowed", self.hybi_borrowed()),
             Entry::own("hybi, owned", self.hybi_owned()),
             Entry::peer("fastwebsockets", self.fastwebsockets()),
@@ -58,7 +61,12 @@ impl Job {
             Entry::peer("tungstenite", self.tungstenite()),
             Entry::peer("web-socket", self.web_socket()),
             Entry::peer("yawc (`Encoder`)", self.yawc()),
-        ]
+        ];
+        if self.client {
+            let name = "sockudo-ws (`encode_frame`), keys that can be predicted";
+            entries.push(Entry::aside(name, self.sockudo_predictable()));
+        }
+        entries
     }
 
     /// Checks that so many bytes are all there is to send.
@@ -148,6 +156,26 @@ impl Job {
                 black_box(&mut protocol)
                     .encode_message(message, &mut buffer)
                     .unwrap();
+            }
+            self.all(black_box(&buffer).len());
+            buffer.clear();
+        }
+    }
+
+    /// What it does unless told otherwise: keys of `fastrand`.
+    fn sockudo_predictable(&self) -> impl FnMut() {
+        let mut buffer = BytesMut::with_capacity(2 * CHUNK);
+        move || {
+            for _ in 0..self.count {
+                let text: &String = black_box(&self.text);
+                let key = fastrand::u32(..).to_ne_bytes();
+                sockudo_ws::frame::encode_frame(
+                    black_box(&mut buffer),
+                    sockudo_ws::OpCode::Text,
+                    text.as_bytes(),
+                    true,
+                    Some(key),
+                );
             }
             self.all(black_box(&buffer).len());
             buffer.clear();

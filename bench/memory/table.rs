@@ -18,6 +18,11 @@ impl<'a> Entry<'a> {
         Self::new(name, false, work)
     }
 
+    /// Another library in a way that the best one is not chosen from.
+    pub fn aside(name: &'static str, work: impl FnMut() + 'a) -> Self {
+        Self::new(name, false, work)
+    }
+
     /// Another library.
     pub fn peer(name: &'static str, work: impl FnMut() + 'a) -> Self {
         Self::new(name, true, work)
