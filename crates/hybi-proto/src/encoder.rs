@@ -72,6 +72,8 @@ impl Encoder {
         self.put(opcode, true, payload, outbox);
     }
 
+    /// Most messages are short: their way is inlined, as far as they are not masked, so that little
+    /// is left to decide. All others are worth a call.
     #[inline(always)]
     fn put(&self, opcode: Opcode, fin: bool, payload: &[u8], outbox: &mut Outbox) {
         let short = payload.len() <= SHORT;

@@ -82,10 +82,10 @@ impl Outbox {
         self.copied.reserve(N + body.len());
         let room = self.copied.spare_capacity_mut();
         // All of the head: to copy as many bytes as are known takes no call.
-        let Some(start) = room.first_chunk_mut() else {
-            return;
-        };
-        *start = head.map(MaybeUninit::new);
+        if let Some(start) = room.first_chunk_mut() {
+            *start = head.map(MaybeUninit::new);
+        }
+        let size = size.min(N);
         let Some(rest) = room.get_mut(size..size + body.len()) else {
             return;
         };
@@ -94,8 +94,8 @@ impl Outbox {
             Some(mask) => mask.copy(body, rest),
         }
         let frame = size + body.len();
-        // SAFETY: all bytes of `head` were written, `size` of which count, and behind those all
-        // of `rest`, in the spare capacity.
+        // SAFETY: the capacity has room for `head` and `body`. All of `head` was written, no more
+        // than which counts, and behind what counts all of `rest`, which is as long as `body`.
         #[allow(unsafe_code)]
         unsafe {
             self.copied.set_len(self.copied.len() + frame);
