@@ -400,7 +400,7 @@ impl<H: Handler> Dispatch<H> {
             link.wait(Interest::Flush, cx.waker());
             return Read::Nothing;
         }
-        if std::mem::take(&mut self.audience.choked) {
+        if std::mem::take(&mut self.audience.choked) && link.connection.state() == State::Open {
             return Read::Drained;
         }
         if link.received() > self.seen {
