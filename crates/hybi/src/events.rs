@@ -342,8 +342,7 @@ impl<H: Handler> Future for Dispatch<H> {
                 }
                 Read::Held(event) => this.audience.show_held(&this.sender, event),
                 Read::Drained => {
-                    this.audience
-                        .show(&this.sender, |handler, peer| handler.on_drain(peer));
+                    this.audience.show(&this.sender, Handler::on_drain);
                 }
                 Read::Nothing => return Poll::Pending,
                 Read::Closed => return Poll::Ready(this.audience.close(&this.sender)),
