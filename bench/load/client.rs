@@ -22,15 +22,16 @@ pub fn connect(port: u16) -> io::Result<TcpStream> {
         }
     };
     tcp.set_nodelay(true)?;
-    write!(
-        tcp,
+    // In one piece: some servers trip over a request that comes in several.
+    let request = format!(
         "GET / HTTP/1.1\r\n\
          Host: 127.0.0.1:{port}\r\n\
          Upgrade: websocket\r\n\
          Connection: Upgrade\r\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
          Sec-WebSocket-Version: 13\r\n\r\n"
-    )?;
+    );
+    tcp.write_all(request.as_bytes())?;
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];

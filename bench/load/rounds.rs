@@ -8,7 +8,7 @@ use crate::args::{Args, Server};
 use crate::count::{self, Calls};
 use crate::cpu::{self, Sampler};
 use crate::process::{self, Process};
-use crate::row::{Row, Until};
+use crate::row::{Load, Row, Until};
 
 /// What one server has spent.
 #[derive(Default)]
@@ -33,14 +33,19 @@ pub struct Round {
 /// perf looks in every third round: it takes a while, and few looks are enough for an average.
 const LOOK: usize = 3;
 
-/// How long perf looks at least.
+/// How long perf looks.
 const LOOK_TIME: Duration = Duration::from_millis(500);
 
 pub fn measure(args: &Args, row: &Row) -> Vec<Measured> {
     let mut measured: Vec<_> = args.servers.iter().map(|_| Measured::default()).collect();
     for (server, measured) in args.servers.iter().zip(&mut measured) {
-        if let Err(error) = count(args, server, row, measured) {
-            fail(server, measured, &error);
+        let counted = twice(server, || count(args, server, row));
+        match counted {
+            Ok((calls, instructions)) => {
+                measured.calls = calls;
+                measured.instructions = instructions;
+            }
+            Err(error) => measured.failed = Some(error.to_string()),
         }
     }
     for n in 0..args.rounds {
@@ -52,9 +57,9 @@ pub fn measure(args: &Args, row: &Row) -> Vec<Measured> {
             if measured.failed.is_some() {
                 continue;
             }
-            match round(args, server, row, n % LOOK == 0) {
+            match twice(server, || round(args, server, row, n % LOOK == 0)) {
                 Ok(round) => measured.rounds.push(round),
-                Err(error) => fail(server, measured, &error),
+                Err(error) => measured.failed = Some(error.to_string()),
             }
         }
         eprintln!("{}: round {} of {}", row.title(), n + 1, args.rounds);
@@ -62,20 +67,18 @@ pub fn measure(args: &Args, row: &Row) -> Vec<Measured> {
     measured
 }
 
-/// A server that cannot do the row says so in the table, and is left alone.
-fn fail(server: &Server, measured: &mut Measured, error: &io::Error) {
-    eprintln!("{}: {error}", server.name);
-    measured.failed = Some(error.to_string());
+/// Tries it again, for somebody may have taken the port: a server that fails twice cannot do the
+/// row, says so in the table, and is left alone.
+fn twice<T>(server: &Server, mut run: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let say = |error: &io::Error| eprintln!("{}: {error}", server.name);
+    run().inspect_err(say).or_else(|_| run().inspect_err(say))
 }
 
-fn count(args: &Args, server: &Server, row: &Row, measured: &mut Measured) -> io::Result<()> {
-    if args.syscalls {
-        measured.calls = Some(count::calls(server, row)?);
-    }
-    if args.instructions {
-        measured.instructions = Some(count::instructions(server, row)?);
-    }
-    Ok(())
+/// The system calls and the instructions of a message, as asked for.
+fn count(args: &Args, server: &Server, row: &Row) -> io::Result<(Option<Calls>, Option<f64>)> {
+    let calls = args.syscalls.then(|| count::calls(server, row));
+    let instructions = args.instructions.then(|| count::instructions(server, row));
+    Ok((calls.transpose()?, instructions.transpose()?))
 }
 
 fn round(args: &Args, server: &Server, row: &Row, look: bool) -> io::Result<Round> {
@@ -85,21 +88,33 @@ fn round(args: &Args, server: &Server, row: &Row, look: bool) -> io::Result<Roun
     let before = cpu::total(process.id())?;
     let messages = load.run(Until::Elapsed(args.time))?;
     let spent = cpu::total(process.id())? - before;
-    let user = if args.perf && look {
-        // In a time of its own: perf costs a few percent.
-        let sampler = Sampler::start(process.id(), process::out_file("perf"))?;
-        load.run(Until::Elapsed(args.time.max(LOOK_TIME)))?;
-        Some(sampler.user()?)
-    } else if args.perf {
-        None
+    let user = if args.perf {
+        look.then(|| user(&process, load.as_mut()))
+            .transpose()?
+            .flatten()
     } else {
         // What little the start and the handshakes took is in it.
-        let messages_in_all = (warm_up + messages) as f64;
-        Some(cpu::user(process.id())? as f64 / messages_in_all * messages as f64 / spent as f64)
+        let spent_a_message = spent as f64 / messages as f64;
+        let user = cpu::user(process.id())? as f64 / (warm_up + messages) as f64;
+        Some(user / spent_a_message)
     };
     process.end()?;
     Ok(Round {
         total: spent as f64 / messages as f64,
         user,
     })
+}
+
+/// The part in user space, as perf sees it, in a time of its own: perf costs a few percent. Nothing
+/// if the machine is so busy that perf sees little.
+fn user(process: &Process, load: &mut dyn Load) -> io::Result<Option<f64>> {
+    for patience in [1, 3] {
+        let sampler = Sampler::start(process.id(), process::out_file("perf"))?;
+        load.run(Until::Elapsed(LOOK_TIME * patience))?;
+        let user = sampler.user()?;
+        if user.is_some() {
+            return Ok(user);
+        }
+    }
+    Ok(None)
 }

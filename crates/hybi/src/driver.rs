@@ -186,7 +186,7 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Drive<S, Fut> {
         let mut room = false;
         let turn = loop {
             self.close_for_handler(&mut link);
-            let holds = link.holds_close() && shared.is_crowded();
+            let holds = link.holds_close() && link.is_crowded();
             if link.connection.owes_close() && !holds {
                 link.connection.answer();
             }
@@ -259,7 +259,7 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Drive<S, Fut> {
         if link.abandoned {
             while link.next().is_some() {}
         } else if !link.awaits_event() {
-            let waited_for = link.waited_for && self.shared.is_crowded();
+            let waited_for = link.waited_for && link.is_crowded();
             link.decode_ahead(waited_for);
         }
     }

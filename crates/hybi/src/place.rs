@@ -8,10 +8,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use tokio::sync::{SemaphorePermit, TryAcquireError};
-
 use crate::sync::{Mutex, PoisonError};
-use crate::wakers::Wakers;
+use crate::wakers::{Turn, Wakers};
 
 /// A place in the queue of one connection; given up when it is dropped.
 pub(crate) struct Place {
@@ -22,9 +20,8 @@ pub(crate) struct Place {
 
 enum Stage {
     Away,
-    /// Resolves to whether there are turns at all.
-    Waiting(Pin<Box<dyn Future<Output = bool> + Send>>),
-    Turn,
+    Waiting(Pin<Box<dyn Future<Output = Option<Turn>> + Send>>),
+    Here(Turn),
 }
 
 impl Place {
@@ -39,26 +36,19 @@ impl Place {
     pub(crate) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         let stage = self.stage.get_mut().unwrap_or_else(PoisonError::into_inner);
         loop {
-            let has_turn = match stage {
-                Stage::Turn => return Poll::Ready(true),
+            let turn = match stage {
+                Stage::Here(_) => return Poll::Ready(true),
                 Stage::Waiting(turn) => ready!(turn.as_mut().poll(cx)),
-                Stage::Away => match self.wakers.turn().try_acquire() {
-                    Ok(turn) => {
-                        turn.forget();
-                        true
-                    }
-                    Err(TryAcquireError::Closed) => false,
-                    Err(TryAcquireError::NoPermits) => {
-                        let wakers = self.wakers.clone();
-                        *stage = Stage::Waiting(Box::pin(async move {
-                            let turn = wakers.turn().acquire().await;
-                            turn.map(SemaphorePermit::forget).is_ok()
-                        }));
+                Stage::Away => match Turn::take(&self.wakers) {
+                    Poll::Ready(turn) => turn,
+                    Poll::Pending => {
+                        *stage = Stage::Waiting(Box::pin(Turn::wait(self.wakers.clone())));
                         continue;
                     }
                 },
             };
-            *stage = if has_turn { Stage::Turn } else { Stage::Away };
+            let has_turn = turn.is_some();
+            *stage = turn.map_or(Stage::Away, Stage::Here);
             return Poll::Ready(has_turn);
         }
     }
@@ -69,17 +59,11 @@ impl Place {
             let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *stage, Stage::Away)
         };
-        let had_turn = matches!(stage, Stage::Turn);
-        if had_turn {
-            self.wakers.turn().add_permits(1);
-        }
-        had_turn
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.give_up();
+        let Stage::Here(turn) = stage else {
+            return false;
+        };
+        drop(turn);
+        true
     }
 }
 

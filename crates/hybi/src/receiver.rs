@@ -136,7 +136,7 @@ impl<S: Io> Receiver<S> {
                 Some(Err(error)) => link.fail(error),
                 None => {}
             }
-            self.handle.wakers().wait(Interest::Recv, cx.waker());
+            link.wakers().wait(Interest::Recv, cx.waker());
             if link.connection.state() == State::Closed {
                 link.return_inbox();
                 if link.poll_end().is_ready() {

@@ -13,7 +13,6 @@ use hybi_proto::message::Message;
 use hybi_proto::prepared::Prepared;
 use hybi_proto::queue::{Admission, Item, Overflow};
 use hybi_proto::text::Text;
-use tokio::sync::SemaphorePermit;
 
 use crate::error::{Error, Result};
 use crate::io::{Io, Stream};
@@ -22,7 +21,7 @@ use crate::pings::RoundTrip;
 use crate::place::Place;
 use crate::shared::{ConnectionId, Handle};
 use crate::stats::Stats;
-use crate::wakers::Interest;
+use crate::wakers::{Interest, Turn};
 
 /// The sending half of a [`WebSocket`](crate::WebSocket), cheap to clone and to share: messages of
 /// many tasks interleave as whole messages.
@@ -44,7 +43,7 @@ pub struct Sender<S: Io = Stream> {
 #[must_use = "a permit that is dropped lets the next one send"]
 pub struct Permit<'a, S: Io = Stream> {
     sender: &'a Sender<S>,
-    _turn: SemaphorePermit<'a>,
+    _turn: Turn,
 }
 
 impl<S: Io> Permit<'_, S> {
@@ -166,7 +165,7 @@ impl<S: Io> Sender<S> {
         self.give_up_place();
         let shared = self.handle.shared();
         let mut link = shared.lock();
-        if self.overflow.is_none() && (shared.is_crowded() || link.connection.is_full()) {
+        if self.overflow.is_none() && (link.is_crowded() || link.connection.is_full()) {
             return Ok(Some(item));
         }
         match shared.offer(&mut link, item, self.policy())? {
@@ -185,9 +184,9 @@ impl<S: Io> Sender<S> {
     /// As [`send`](Self::send).
     pub async fn reserve(&self) -> Result<Permit<'_, S>> {
         self.give_up_place();
-        let turn = self.handle.turn().acquire().await;
+        let wakers = self.handle.lock().wakers().clone();
         // The turns end with the connection.
-        let Ok(turn) = turn else {
+        let Some(turn) = Turn::wait(wakers).await else {
             self.handle.lock().may_send()?;
             return Err(Error::Closed);
         };
@@ -238,10 +237,10 @@ impl<S: Io> Sender<S> {
         if self.overflow.is_some() {
             return Poll::Ready(self.handle.lock().may_send());
         }
-        let wakers = &self.handle.shared().wakers;
+        let handle = &self.handle;
         let place = self
             .place
-            .get_or_insert_with(|| Box::new(Place::new(wakers.clone())));
+            .get_or_insert_with(|| Box::new(Place::new(handle.lock().wakers().clone())));
         if !ready!(place.poll_turn(cx)) {
             self.handle.lock().may_send()?;
             return Poll::Ready(Err(Error::Closed));
@@ -335,7 +334,7 @@ impl<S: Io> Sender<S> {
                 link.wait(Interest::Flush, cx.waker());
                 return Poll::Pending;
             }
-            let is_new = self.handle.wakers().wait(Interest::Flush, cx.waker());
+            let is_new = link.wakers().wait(Interest::Flush, cx.waker());
             let written = link.poll_flush().is_ready();
             // The end of a message in parts is somebody else's to bring.
             link.behind |= written && link.connection.buffered() > 0;
@@ -343,7 +342,7 @@ impl<S: Io> Sender<S> {
                 link.return_outbox();
                 // Another call of the same task may wait behind the same waker.
                 if is_new {
-                    self.handle.wakers().forget_flush(cx.waker());
+                    link.wakers().forget_flush(cx.waker());
                 }
                 return Poll::Ready(link.may_flush());
             }

@@ -14,7 +14,6 @@ use hybi_proto::error::SendError;
 use hybi_proto::prepared::Prepared;
 use hybi_proto::queue::{Admission, Item, Overflow};
 use hybi_proto::text::Text;
-use tokio::sync::Semaphore;
 use tokio::task::unconstrained;
 
 use crate::error::{Error, Result};
@@ -23,7 +22,6 @@ use crate::link::Link;
 use crate::options::Options;
 use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError};
 use crate::trace::Span;
-use crate::wakers::Wakers;
 
 /// One of the handles of a connection; the last one that goes ends it.
 #[derive(Debug)]
@@ -33,7 +31,6 @@ pub(crate) struct Handle<S: Io>(Arc<Shared<S>>);
 #[derive(Debug)]
 pub(crate) struct Shared<S> {
     link: Mutex<Link<S>>,
-    pub(crate) wakers: Arc<Wakers>,
     handles: AtomicUsize,
     id: ConnectionId,
     agreed: Option<Agreed>,
@@ -74,7 +71,7 @@ impl<S: Io> Shared<S> {
         // waited for the end of a message in parts.
         let over = !link.connection.is_unfinished() && std::mem::take(&mut link.behind);
         if link.lacks_timer() || link.connection.state() != State::Open || over {
-            self.wakers.wake_waiting();
+            link.wakers().wake_waiting();
         }
         queued
     }
@@ -123,7 +120,7 @@ impl<S: Io> Shared<S> {
         if *overflow != Overflow::Wait && link.connection.is_full() {
             self.make_room(link);
         }
-        let crowded = self.is_crowded_for(link, overflow);
+        let crowded = Self::is_crowded_for(link, overflow);
         let admission = offer(&mut link.connection, crowded);
         if admission == Ok(Admission::Closed) {
             link.span.overflowed();
@@ -142,15 +139,10 @@ impl<S: Io> Shared<S> {
         link.pass_on(false, true);
     }
 
-    /// Whether somebody waits for room in the backlog, or was given it.
-    pub(crate) fn is_crowded(&self) -> bool {
-        self.wakers.turn().available_permits() == 0
-    }
-
     /// Whether a message under this policy has to leave the room to who waits for it. Who sends a
     /// message in parts waits for none of what stands behind it.
-    fn is_crowded_for(&self, link: &Link<S>, overflow: &Overflow) -> bool {
-        self.is_crowded() && (*overflow == Overflow::Wait || !link.connection.is_unfinished())
+    fn is_crowded_for(link: &Link<S>, overflow: &Overflow) -> bool {
+        link.is_crowded() && (*overflow == Overflow::Wait || !link.connection.is_unfinished())
     }
 
     pub(crate) fn id(&self) -> ConnectionId {
@@ -174,11 +166,9 @@ impl<S: Io> Handle<S> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let span = Span::new(id, client);
-        let wakers = Arc::new(Wakers::default());
-        let link = Link::new(io, client, read_ahead, options, wakers.clone(), span);
+        let link = Link::new(io, client, read_ahead, options, span);
         Self(Arc::new(Shared {
             link: Mutex::new(link),
-            wakers,
             handles: AtomicUsize::new(1),
             id: ConnectionId(id),
             agreed,
@@ -201,14 +191,6 @@ impl<S: Io> Handle<S> {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Link<S>> {
         self.0.lock()
-    }
-
-    pub(crate) fn wakers(&self) -> &Wakers {
-        &self.0.wakers
-    }
-
-    pub(crate) fn turn(&self) -> &Semaphore {
-        self.0.wakers.turn()
     }
 
     pub(crate) fn id(&self) -> ConnectionId {

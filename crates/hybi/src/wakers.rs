@@ -6,9 +6,9 @@
 //! one made here, which wakes all who wait.
 
 use std::sync::Arc;
-use std::task::{Wake, Waker};
+use std::task::{Poll, Wake, Waker};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, TryAcquireError};
 
 use crate::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -80,9 +80,9 @@ impl Wakers {
         self.slots().flush.retain(|known| !known.will_wake(waker));
     }
 
-    /// The turn to wait for room.
-    pub(crate) fn turn(&self) -> &Semaphore {
-        &self.turn
+    /// Whether somebody has the turn to wait for room.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.turn.available_permits() == 0
     }
 
     /// The connection has ended: nobody waits for it any more.
@@ -120,6 +120,36 @@ impl Wakers {
             waker.wake();
         }
         left
+    }
+}
+
+/// The turn to wait for room in the backlog; the next one has it when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Turn(Arc<Wakers>);
+
+impl Turn {
+    /// Waits for it; `None` if there is none any more, since the connection has ended.
+    pub(crate) async fn wait(wakers: Arc<Wakers>) -> Option<Self> {
+        wakers.turn.acquire().await.ok()?.forget();
+        Some(Self(wakers))
+    }
+
+    /// Takes it, if nobody has it; `None` if there is none any more.
+    pub(crate) fn take(wakers: &Arc<Wakers>) -> Poll<Option<Self>> {
+        match wakers.turn.try_acquire() {
+            Ok(turn) => {
+                turn.forget();
+                Poll::Ready(Some(Self(wakers.clone())))
+            }
+            Err(TryAcquireError::Closed) => Poll::Ready(None),
+            Err(TryAcquireError::NoPermits) => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.turn.add_permits(1);
     }
 }
 

@@ -107,7 +107,7 @@ impl Connection {
         };
         Self {
             backlog: limits.backlog,
-            decoder: Decoder::new(masks.is_none(), limits),
+            decoder: Decoder::new(masks.is_none(), &limits),
             encoder: Encoder::new(masks),
             outbox: Outbox::default(),
             auto_pong: true,

@@ -53,6 +53,7 @@ impl<S: Io> Link<S> {
     }
 
     fn poll_owed(&mut self, owed: &[Owed]) -> Poll<()> {
+        self.see_waker();
         self.note_unread();
         match ready!(self.deadlines.poll(owed, &self.waker)) {
             // The peer had its time to read our last frame.

@@ -47,7 +47,9 @@ impl<S: Io> Link<S> {
         self.deadlines.clear();
         self.pings = None;
         self.end = End::Ended;
-        self.wakers.end();
+        if let Some(wakers) = &self.wakers {
+            wakers.end();
+        }
     }
 
     /// How a receiver learns of the end: an error once if it was not clean, and then that it has

@@ -61,7 +61,8 @@ pub(crate) struct Link<S> {
     lent: bool,
     /// The thread's buffer for outgoing frames is lent.
     lent_outbox: bool,
-    wakers: Arc<Wakers>,
+    /// Those who wait. While a driver sees to the connection, there is most often nobody.
+    wakers: Option<Arc<Wakers>>,
     /// The only waker that the transport and the timer see: the driver's, or that of [`Wakers`].
     waker: Waker,
     client: bool,
@@ -136,7 +137,6 @@ impl<S: Io> Link<S> {
         client: bool,
         read_ahead: &[u8],
         options: &Options,
-        wakers: Arc<Wakers>,
         span: Span,
     ) -> Self {
         let role = if client {
@@ -162,8 +162,8 @@ impl<S: Io> Link<S> {
             unasked: 0,
             lent: false,
             lent_outbox: false,
-            waker: wakers.clone().into(),
-            wakers,
+            waker: Waker::noop().clone(),
+            wakers: None,
             client,
             driven: false,
             dispatched: false,
@@ -363,6 +363,35 @@ impl<S: Io> Link<S> {
         !self.ready.is_empty()
     }
 
+    /// Those who wait for this connection. Unless a driver sees to it, the transport wakes them.
+    pub(crate) fn wakers(&mut self) -> &Arc<Wakers> {
+        let wakers = self.wakers.take().unwrap_or_else(|| {
+            let wakers = Arc::new(Wakers::default());
+            if self.has_ended() {
+                wakers.end();
+            }
+            if !self.driven {
+                self.waker = wakers.clone().into();
+            }
+            wakers
+        });
+        self.wakers.insert(wakers)
+    }
+
+    /// Whether somebody waits for room in the backlog, or was given it.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.wakers
+            .as_ref()
+            .is_some_and(|wakers| wakers.is_crowded())
+    }
+
+    /// Makes the waker of a connection that nobody drives, before the transport sees one.
+    fn see_waker(&mut self) {
+        if !self.driven && self.wakers.is_none() {
+            self.wakers();
+        }
+    }
+
     /// Says who drives this connection: the transport wakes it from now on.
     pub(crate) fn driven_by(&mut self, driver: &Waker) {
         if !self.waker.will_wake(driver) {
@@ -393,19 +422,23 @@ impl<S: Io> Link<S> {
     /// Waits until the driver has something to pass on.
     pub(crate) fn wait(&mut self, interest: Interest, waker: &Waker) {
         self.awaited = true;
-        self.wakers.wait(interest, waker);
+        self.wakers().wait(interest, waker);
     }
 
     /// Whether somebody waits for an event.
     pub(crate) fn awaits_event(&self) -> bool {
-        self.here || (self.awaited && self.wakers.awaits_event())
+        let wakers = self.wakers.as_ref().filter(|_| self.awaited);
+        self.here || wakers.is_some_and(|wakers| wakers.awaits_event())
     }
 
     /// Tells those who wait for an event or for room that it is here; true if it is the driver's
     /// own task that waits for the event: it is not woken, for it can be polled at once.
     pub(crate) fn pass_on(&mut self, event: bool, room: bool) -> bool {
-        if self.awaited && (event || room) {
-            self.awaited = self.wakers.pass_on(event, room);
+        if self.awaited
+            && (event || room)
+            && let Some(wakers) = &self.wakers
+        {
+            self.awaited = wakers.pass_on(event, room);
         }
         event && std::mem::take(&mut self.here)
     }
@@ -446,6 +479,7 @@ impl<S: Io> Link<S> {
     /// Drains the outbox. An error of the transport ends the connection, but what the peer has
     /// sent before is still read.
     pub(crate) fn poll_drain(&mut self) -> Poll<()> {
+        self.see_waker();
         let Some(io) = &mut self.io else {
             return Poll::Ready(());
         };
@@ -522,6 +556,7 @@ impl<S: Io> Link<S> {
     ///
     /// The end of the transport is the end of the connection.
     pub(crate) fn poll_fill(&mut self, asked: bool) -> Poll<bool> {
+        self.see_waker();
         let Some(io) = &mut self.io else {
             return Poll::Ready(false);
         };
@@ -597,14 +632,7 @@ mod tests {
     #[tokio::test]
     async fn an_idle_connection_holds_no_buffer() {
         let (io, mut peer) = duplex(1 << 20);
-        let mut link = Link::new(
-            io,
-            true,
-            &[],
-            &Options::new(),
-            Arc::default(),
-            Span::new(0, true),
-        );
+        let mut link = Link::new(io, true, &[], &Options::new(), Span::new(0, true));
         let many = [0x82, 3, 1, 2, 3].repeat(1000);
         peer.write_all(&many).await.unwrap();
         assert!(link.poll_fill(false).is_ready());

@@ -7,6 +7,8 @@
 //! other payloads are joined in a buffer of their own as they come, so that a fragment costs its
 //! payload and no more, and the read buffer never has to hold the half of a message.
 
+mod joined;
+
 use std::ops::Range;
 
 use bytes::{BufMut, Bytes, buf::Limit};
@@ -20,6 +22,8 @@ use crate::message::{Event, EventRef, Kind, Message, MessageRef, Part};
 use crate::text;
 use crate::utf8::Utf8;
 
+use joined::{Joined, Step};
+
 /// The receiving half of a connection, without I/O.
 #[derive(Debug)]
 pub struct Decoder {
@@ -27,41 +31,19 @@ pub struct Decoder {
     buffer: Vec<u8>,
     /// The first byte of `buffer` whose meaning is not stored yet.
     start: usize,
-    step: Step,
-    /// Whether the peer masks: we are the server.
-    masked: bool,
-    limits: Limits,
-    /// The kind of the message in progress.
-    kind: Option<Kind>,
-    fragments: u32,
-    /// What has come of the message in progress, unmasked and checked up to `done`.
-    partial: Vec<u8>,
-    done: usize,
-    /// Bytes of the message in progress that were handed out before.
-    taken: usize,
-    /// Nobody wants the rest of it.
-    skipped: bool,
-    utf8: Utf8,
+    /// The message in progress, or that was found last, unless it lies in `buffer`. It stays for
+    /// the next one of that kind until there is nothing to be found.
+    joined: Option<Box<Joined>>,
     /// Messages found so far.
     messages: u64,
-}
-
-/// What the next byte is.
-#[derive(Debug)]
-enum Step {
-    /// The first of a header.
-    Header,
-    /// Payload of a data frame that goes to `partial`.
-    Payload {
-        fin: bool,
-        /// Of a masked frame.
-        mask: Mask,
-        left: usize,
-    },
-    /// The message in `partial` was handed out.
-    Delivered,
-    /// Of no interest: the peer broke a rule, or has closed.
-    Silent,
+    /// The most bytes of a message.
+    limit: usize,
+    /// The most fragments of a message, or [`UNLIMITED`].
+    fragments: u32,
+    /// Whether the peer masks: we are the server.
+    masked: bool,
+    /// What comes is of no interest: the peer broke a rule, or has closed.
+    silent: bool,
 }
 
 /// An event, and where its payload lies.
@@ -77,50 +59,41 @@ pub(crate) enum Found {
 #[derive(Clone, Debug)]
 pub(crate) enum Place {
     Inbox(Range<usize>),
-    Partial,
+    Joined,
 }
 
 /// Room that is kept for reading when no buffer is lent.
 const OWN: usize = 4 << 10;
 
-/// What a message may take on the word of its header alone.
-const CLAIM: usize = 64 << 10;
-
-/// A payload that misses this much or more is read straight into its own buffer.
-const DIRECT: usize = 128 << 10;
-
-/// A part may pin so much and its own size beyond what it is.
-const PAGE: usize = 4 << 10;
-
 /// Unmasking and checking go over a payload in pieces that stay in the inner cache.
 const PIECE: usize = 16 << 10;
 
+/// A number of fragments that is never too many.
+const UNLIMITED: u32 = u32::MAX;
+
 impl Decoder {
     /// A decoder that expects masked frames (a server's) or unmasked ones (a client's).
-    pub(crate) fn new(masked: bool, limits: Limits) -> Self {
+    pub(crate) fn new(masked: bool, limits: &Limits) -> Self {
         Self {
             buffer: Vec::new(),
             start: 0,
-            step: Step::Header,
-            masked,
-            limits,
-            kind: None,
-            fragments: 0,
-            partial: Vec::new(),
-            done: 0,
-            taken: 0,
-            skipped: false,
-            utf8: Utf8::default(),
+            joined: None,
             messages: 0,
+            limit: limits.message.unwrap_or(isize::MAX as usize),
+            fragments: limits.fragments.unwrap_or(UNLIMITED),
+            masked,
+            silent: false,
         }
     }
 
     /// What stands in for this one while it is [detached](crate::connection::Connection::detach).
     pub(crate) fn stand_in(&self) -> Self {
         Self {
-            step: Step::Silent,
-            messages: self.messages,
-            ..Self::new(self.masked, self.limits.clone())
+            buffer: Vec::new(),
+            start: 0,
+            joined: None,
+            silent: true,
+            ..*self
         }
     }
 
@@ -147,14 +120,11 @@ impl Decoder {
     /// It is the read buffer, or, deep in a large payload, the buffer of that message.
     #[inline]
     pub fn inbox(&mut self) -> Limit<&mut Vec<u8>> {
-        if let Step::Payload { fin, left, .. } = self.step
-            && left - (self.partial.len() - self.done) >= DIRECT
-            && self.is_empty()
+        if self.is_empty()
+            && let Some(joined) = &mut self.joined
+            && let Some(inbox) = joined.inbox()
         {
-            let left = left - (self.partial.len() - self.done);
-            reserve(&mut self.partial, 1, left, fin);
-            let room = self.partial.capacity() - self.partial.len();
-            return (&mut self.partial).limit(room.min(left));
+            return inbox;
         }
         if self.start == self.buffer.len() {
             self.buffer.clear();
@@ -185,10 +155,10 @@ impl Decoder {
     /// Whether the peer stands in the middle of a frame or a message and owes us the rest.
     #[must_use]
     pub fn is_midway(&self) -> bool {
-        match self.step {
-            Step::Payload { .. } => true,
-            Step::Header => self.kind.is_some() || !self.is_empty(),
-            Step::Delivered | Step::Silent => false,
+        match &self.joined {
+            _ if self.silent => false,
+            Some(joined) if !joined.is_vacant() => !joined.is_whole(),
+            _ => !self.is_empty(),
         }
     }
 
@@ -208,12 +178,12 @@ impl Decoder {
     }
 
     /// Takes no interest in anything that follows.
+    #[cold]
     pub(crate) fn silence(&mut self) {
-        self.step = Step::Silent;
-        self.kind = None;
-        self.partial = Vec::new();
+        self.silent = true;
+        self.joined = None;
         self.buffer.clear();
-        (self.start, self.done, self.taken) = (0, 0, 0);
+        self.start = 0;
     }
 
     // What is found travels in registers only where it is inlined: half the time of a small message.
@@ -225,7 +195,7 @@ impl Decoder {
         loop {
             let found = self.step()?;
             match found {
-                Some(Found::Message(..)) if self.is_cut() => {}
+                Some(Found::Message(_, Place::Joined)) if self.is_cut() => {}
                 None if self.is_cut() => {
                     self.take_part();
                     return Ok(None);
@@ -239,90 +209,73 @@ impl Decoder {
     #[inline(always)]
     pub(crate) fn step(&mut self) -> Result<Option<Found>, ProtocolError> {
         let found = self.find();
-        if found.is_err() {
-            self.silence();
+        match found {
+            Ok(Some(_)) => {}
+            Ok(None) if self.joined.is_some() => self.rest(),
+            Ok(None) => {}
+            Err(_) => self.silence(),
         }
         found
+    }
+
+    /// More bytes have to come: nothing is kept for a message that has not begun.
+    #[cold]
+    fn rest(&mut self) {
+        self.joined.take_if(|joined| joined.is_vacant());
     }
 
     #[inline(always)]
     fn find(&mut self) -> Result<Option<Found>, ProtocolError> {
         loop {
-            match self.step {
-                Step::Header => {
-                    let Some((header, size)) = Header::decode(&self.buffer[self.start..])? else {
-                        return Ok(None);
-                    };
-                    self.admit(&header)?;
-                    // `admit` has bounded the length by the limit, a usize.
-                    let len = header.len as usize;
-                    let payload = self.start + size..self.start + size + len;
-                    let whole = payload.end <= self.buffer.len();
-                    let kind = match header.opcode {
-                        Opcode::Text => Kind::Text,
-                        Opcode::Binary => Kind::Binary,
-                        Opcode::Continuation => self.kind.unwrap_or(Kind::Binary),
-                        _ if !whole => return Ok(None),
-                        _ => return self.control(&header, payload).map(Some),
-                    };
-                    if whole && header.fin && header.opcode != Opcode::Continuation {
-                        self.start = payload.end;
-                        let mut mask = header.mask;
-                        let bytes = &mut self.buffer[payload.clone()];
-                        uncover(bytes, kind, mask.as_mut(), &mut self.utf8)?;
-                        self.finish_text(kind)?;
+            if self.silent {
+                self.silence();
+                return Ok(None);
+            }
+            if let Some(joined) = &mut self.joined {
+                if joined.is_whole() {
+                    // It was handed out.
+                    joined.clear();
+                }
+                self.start += joined.push(&self.buffer[self.start..])?;
+                match joined.step() {
+                    Step::Header => {}
+                    Step::Payload { .. } => return Ok(None),
+                    Step::Whole => {
                         self.messages += 1;
-                        return Ok(Some(Found::Message(kind, Place::Inbox(payload))));
+                        return Ok(Some(Found::Message(joined.kind(), Place::Joined)));
                     }
-                    self.start += size;
-                    self.fragments += 1;
-                    self.kind = Some(kind);
-                    self.step = Step::Payload {
-                        fin: header.fin,
-                        mask: header.mask.unwrap_or(Mask::new([0; 4])),
-                        left: len,
-                    };
-                }
-                Step::Payload {
-                    fin,
-                    mut mask,
-                    left,
-                } => {
-                    let kind = self.kind.unwrap_or(Kind::Binary);
-                    let missing = left - (self.partial.len() - self.done);
-                    let here = missing.min(self.buffer.len() - self.start);
-                    reserve(&mut self.partial, here, missing, fin);
-                    let arrived = &self.buffer[self.start..self.start + here];
-                    self.partial.extend_from_slice(arrived);
-                    self.start += here;
-                    let bytes = &mut self.partial[self.done..];
-                    let left = left - bytes.len();
-                    let key = self.masked.then_some(&mut mask);
-                    uncover(bytes, kind, key, &mut self.utf8)?;
-                    self.done = self.partial.len();
-                    if left > 0 {
-                        self.step = Step::Payload { fin, mask, left };
-                        return Ok(None);
-                    }
-                    self.step = Step::Header;
-                    if fin {
-                        self.finish_text(kind)?;
-                        self.step = Step::Delivered;
-                        self.messages += 1;
-                        return Ok(Some(Found::Message(kind, Place::Partial)));
-                    }
-                }
-                Step::Delivered => {
-                    self.partial = Vec::new();
-                    (self.kind, self.fragments) = (None, 0);
-                    (self.done, self.taken, self.skipped) = (0, 0, false);
-                    self.step = Step::Header;
-                }
-                Step::Silent => {
-                    self.silence();
-                    return Ok(None);
                 }
             }
+            let Some((header, size)) = Header::decode(&self.buffer[self.start..])? else {
+                return Ok(None);
+            };
+            self.admit(&header)?;
+            // `admit` has bounded the length by the limit, a usize.
+            let len = header.len as usize;
+            let payload = self.start + size..self.start + size + len;
+            let whole = payload.end <= self.buffer.len();
+            let kind = match header.opcode {
+                Opcode::Text => Kind::Text,
+                Opcode::Binary => Kind::Binary,
+                // `admit` has seen that there is a message that it continues.
+                Opcode::Continuation => Kind::Binary,
+                _ if !whole => return Ok(None),
+                _ => return self.control(&header, payload).map(Some),
+            };
+            if whole && header.fin && header.opcode != Opcode::Continuation {
+                self.start = payload.end;
+                let mut mask = header.mask;
+                let mut utf8 = Utf8::default();
+                let bytes = &mut self.buffer[payload.clone()];
+                uncover(bytes, kind, mask.as_mut(), &mut utf8)?;
+                finish_text(kind, &mut utf8)?;
+                self.messages += 1;
+                return Ok(Some(Found::Message(kind, Place::Inbox(payload))));
+            }
+            self.start += size;
+            self.joined
+                .get_or_insert_default()
+                .begin(kind, header.fin, header.mask, len);
         }
     }
 
@@ -342,23 +295,24 @@ impl Decoder {
             (false, Some(_)) => return Err(ProtocolError::Masked),
             _ => {}
         }
-        match (header.opcode, self.kind) {
+        let joined = self.joined.as_deref();
+        let (fragments, so_far) =
+            joined.map_or((0, 0), |joined| (joined.fragments(), joined.len()));
+        match (header.opcode, fragments) {
             (opcode, _) if opcode.is_control() => return admit_control(header),
             // §5.4: a fragmented message consists of a single frame with an opcode other than 0,
             // followed by zero or more frames with the opcode set to 0.
-            (Opcode::Continuation, None) => return Err(ProtocolError::LoneContinuation),
-            (Opcode::Text | Opcode::Binary, Some(_)) => {
+            (Opcode::Continuation, 0) => return Err(ProtocolError::LoneContinuation),
+            (Opcode::Text | Opcode::Binary, 1..) => {
                 return Err(ProtocolError::InterruptedMessage);
             }
             _ => {}
         }
-        if let Some(limit) = self.limits.fragments
-            && self.fragments >= limit
-        {
+        let limit = self.fragments;
+        if limit < UNLIMITED && fragments >= limit {
             return Err(ProtocolError::TooManyFragments { limit });
         }
-        let limit = self.limits.message.unwrap_or(isize::MAX as usize);
-        let so_far = self.taken + self.partial.len();
+        let limit = self.limit;
         if header.len > (limit - so_far.min(limit)) as u64 {
             return Err(ProtocolError::MessageTooBig { limit });
         }
@@ -377,18 +331,10 @@ impl Decoder {
             _ => {
                 Close::decode(payload)?;
                 // Nothing comes behind it.
-                self.step = Step::Silent;
+                self.silent = true;
                 Found::Close(at)
             }
         })
-    }
-
-    /// §8.1: text that ends inside a character is not UTF-8.
-    fn finish_text(&mut self, kind: Kind) -> Result<(), ProtocolError> {
-        if kind == Kind::Text {
-            self.utf8.finish().map_err(|_| ProtocolError::InvalidUtf8)?;
-        }
-        Ok(())
     }
 
     /// What was found, where it lies.
@@ -398,11 +344,11 @@ impl Decoder {
             Found::Message(kind, place) => {
                 let bytes = match place {
                     Place::Inbox(at) => &self.buffer[at],
-                    Place::Partial => &self.partial[..],
+                    Place::Joined => self.joined.as_deref().map_or(&[][..], Joined::bytes),
                 };
                 EventRef::Message(match kind {
-                    // SAFETY: `utf8` took every byte of this payload, and `finish_text` saw that
-                    // it ended on a character.
+                    // SAFETY: `uncover` pushed every byte of this payload, and `finish_text` saw
+                    // that it ended on a character.
                     #[allow(unsafe_code)]
                     Kind::Text => MessageRef::Text(unsafe { std::str::from_utf8_unchecked(bytes) }),
                     Kind::Binary => MessageRef::Binary(bytes),
@@ -417,41 +363,26 @@ impl Decoder {
     /// Whether a part of the message in progress, or found last, was handed out before.
     #[inline]
     pub(crate) fn is_cut(&self) -> bool {
-        self.taken > 0
+        self.joined.as_deref().is_some_and(Joined::is_cut)
     }
 
     /// Nobody wants the rest of the message in progress.
     pub(crate) fn skip(&mut self) {
-        self.skipped = self.is_cut() && !matches!(self.step, Step::Delivered);
+        if let Some(joined) = &mut self.joined {
+            joined.skip();
+        }
     }
 
     #[inline]
     pub(crate) fn is_skipped(&self) -> bool {
-        self.skipped
+        self.joined.as_deref().is_some_and(Joined::is_skipped)
     }
 
     /// Takes what has come of the message in progress, if that is something.
     ///
     /// To be called when there is no event: all that is here is unmasked and checked.
     pub(crate) fn take_part(&mut self) -> Option<Part> {
-        let kind = self.kind?;
-        // A character that has not come whole stays for the next part.
-        let end = self.partial.len() - self.utf8.carried();
-        if end == 0 {
-            return None;
-        }
-        let rest = self.partial.split_off(end);
-        let bytes = std::mem::replace(&mut self.partial, rest);
-        self.taken += end;
-        self.done = self.partial.len();
-        // Room for what has not come is not handed out.
-        let bytes = if bytes.capacity() > 2 * end + PAGE {
-            Bytes::copy_from_slice(&bytes)
-        } else {
-            bytes.into()
-        };
-        let last = false;
-        Some(Part { kind, bytes, last })
+        self.joined.as_mut()?.take_part()
     }
 
     /// What was found, to keep: copied out of the read buffer, or with the buffer it has.
@@ -461,7 +392,10 @@ impl Decoder {
             Found::Message(kind, place) => {
                 let bytes = match place {
                     Place::Inbox(at) => Bytes::copy_from_slice(&self.buffer[at]),
-                    Place::Partial => std::mem::take(&mut self.partial).into(),
+                    Place::Joined => self
+                        .joined
+                        .as_mut()
+                        .map_or_else(Bytes::new, |joined| joined.take()),
                 };
                 Event::Message(match kind {
                     // SAFETY: as in `view`; and `take_part` cuts between two characters.
@@ -523,17 +457,11 @@ fn uncover(
     Ok(())
 }
 
-/// Makes room for `here` bytes of the `left` that are missing, and for as many more as have already
-/// come, or [`CLAIM`]: a length that is only claimed is not allocated for.
-fn reserve(partial: &mut Vec<u8>, here: usize, left: usize, fin: bool) {
-    if partial.capacity() - partial.len() >= here {
-        return;
+/// §8.1: text that ends inside a character is not UTF-8.
+#[inline]
+fn finish_text(kind: Kind, utf8: &mut Utf8) -> Result<(), ProtocolError> {
+    if kind == Kind::Text {
+        utf8.finish().map_err(|_| ProtocolError::InvalidUtf8)?;
     }
-    let room = left.min(partial.len().max(CLAIM)).max(here);
-    if fin {
-        partial.reserve_exact(room);
-    } else {
-        // More fragments follow: grow by doubling, so that tiny ones do not copy all each time.
-        partial.reserve(room);
-    }
+    Ok(())
 }

@@ -1,0 +1,225 @@
+//! A message that is joined as it comes: it has fragments, or the read buffer ended inside of it.
+//!
+//! It takes payloads. Which frame may come next is the decoder's to say, which holds one of these
+//! only while such a message is in progress.
+
+use bytes::{BufMut, Bytes, buf::Limit};
+
+use super::{finish_text, uncover};
+use crate::error::ProtocolError;
+use crate::mask::Mask;
+use crate::message::{Kind, Part};
+use crate::utf8::Utf8;
+
+/// A message that is not shown where it lies in the read buffer, or the place for one.
+#[derive(Debug)]
+pub(super) struct Joined {
+    step: Step,
+    kind: Kind,
+    /// Nobody wants the rest of it.
+    skipped: bool,
+    fragments: u32,
+    utf8: Utf8,
+    /// What has come, unmasked and checked up to `done`.
+    bytes: Vec<u8>,
+    done: usize,
+    /// Bytes that were handed out before those.
+    taken: usize,
+}
+
+/// What the next byte is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step {
+    /// The first of a header.
+    Header,
+    /// Payload of the message.
+    Payload {
+        fin: bool,
+        mask: Option<Mask>,
+        left: usize,
+    },
+    /// No longer of this message: it is whole.
+    Whole,
+}
+
+/// What a message may take on the word of its header alone.
+const CLAIM: usize = 64 << 10;
+
+/// A payload that misses this much or more is read straight into its own buffer.
+const DIRECT: usize = 128 << 10;
+
+/// A part may pin so much and its own size beyond what it is.
+const PAGE: usize = 4 << 10;
+
+impl Default for Joined {
+    fn default() -> Self {
+        Self {
+            step: Step::Header,
+            kind: Kind::Binary,
+            skipped: false,
+            fragments: 0,
+            utf8: Utf8::default(),
+            bytes: Vec::new(),
+            done: 0,
+            taken: 0,
+        }
+    }
+}
+
+impl Joined {
+    /// A frame begins whose payload is the next bytes; the first one says of which kind the message
+    /// is.
+    #[inline]
+    pub(super) fn begin(&mut self, kind: Kind, fin: bool, mask: Option<Mask>, left: usize) {
+        if self.is_vacant() {
+            self.kind = kind;
+        }
+        self.fragments = self.fragments.saturating_add(1);
+        self.step = Step::Payload { fin, mask, left };
+    }
+
+    /// Takes what is missing from the front of what has come, and says how much that was.
+    #[inline]
+    pub(super) fn push(&mut self, arrived: &[u8]) -> Result<usize, ProtocolError> {
+        let Step::Payload {
+            fin,
+            mut mask,
+            left,
+        } = self.step
+        else {
+            return Ok(0);
+        };
+        let missing = left - (self.bytes.len() - self.done);
+        let here = missing.min(arrived.len());
+        reserve(&mut self.bytes, here, missing, fin);
+        self.bytes.extend_from_slice(&arrived[..here]);
+        let fresh = &mut self.bytes[self.done..];
+        let left = left - fresh.len();
+        uncover(fresh, self.kind, mask.as_mut(), &mut self.utf8)?;
+        self.done = self.bytes.len();
+        self.step = match (left, fin) {
+            (1.., _) => Step::Payload { fin, mask, left },
+            (0, false) => Step::Header,
+            (0, true) => {
+                finish_text(self.kind, &mut self.utf8)?;
+                Step::Whole
+            }
+        };
+        Ok(here)
+    }
+
+    /// Where the next bytes go, while so many are missing that they need not pass through the read
+    /// buffer.
+    pub(super) fn inbox(&mut self) -> Option<Limit<&mut Vec<u8>>> {
+        let Step::Payload { fin, left, .. } = self.step else {
+            return None;
+        };
+        let missing = left - (self.bytes.len() - self.done);
+        if missing < DIRECT {
+            return None;
+        }
+        reserve(&mut self.bytes, 1, missing, fin);
+        let room = self.bytes.capacity() - self.bytes.len();
+        Some((&mut self.bytes).limit(room.min(missing)))
+    }
+
+    #[inline]
+    pub(super) fn step(&self) -> Step {
+        self.step
+    }
+
+    /// Whether no message has begun.
+    #[inline]
+    pub(super) fn is_vacant(&self) -> bool {
+        self.fragments == 0
+    }
+
+    #[inline]
+    pub(super) fn is_whole(&self) -> bool {
+        matches!(self.step, Step::Whole)
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The fragments that have begun.
+    pub(super) fn fragments(&self) -> u32 {
+        self.fragments
+    }
+
+    /// The length of what has come, in bytes, taken or not.
+    pub(super) fn len(&self) -> usize {
+        self.taken + self.bytes.len()
+    }
+
+    /// What has come and was not taken.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Makes place for the next message.
+    pub(super) fn clear(&mut self) {
+        self.step = Step::Header;
+        self.bytes = Vec::new();
+        (self.fragments, self.done, self.taken, self.skipped) = (0, 0, 0, false);
+    }
+
+    /// As [`bytes`](Self::bytes), to keep.
+    pub(super) fn take(&mut self) -> Bytes {
+        std::mem::take(&mut self.bytes).into()
+    }
+
+    /// Whether a part of it was taken.
+    pub(super) fn is_cut(&self) -> bool {
+        self.taken > 0
+    }
+
+    /// Nobody wants the rest, if a part was taken.
+    pub(super) fn skip(&mut self) {
+        self.skipped = self.is_cut() && !self.is_whole();
+    }
+
+    pub(super) fn is_skipped(&self) -> bool {
+        self.skipped
+    }
+
+    /// Takes what has come, if that is something; all of it is unmasked and checked.
+    pub(super) fn take_part(&mut self) -> Option<Part> {
+        // A character that has not come whole stays for the next part.
+        let end = self.bytes.len() - self.utf8.carried();
+        if end == 0 {
+            return None;
+        }
+        let rest = self.bytes.split_off(end);
+        let bytes = std::mem::replace(&mut self.bytes, rest);
+        self.taken += end;
+        self.done = self.bytes.len();
+        // Room for what has not come is not handed out.
+        let bytes = if bytes.capacity() > 2 * end + PAGE {
+            Bytes::copy_from_slice(&bytes)
+        } else {
+            bytes.into()
+        };
+        Some(Part {
+            kind: self.kind,
+            bytes,
+            last: false,
+        })
+    }
+}
+
+/// Makes room for `here` bytes of the `left` that are missing, and for as many more as have already
+/// come, or [`CLAIM`]: a length that is only claimed is not allocated for.
+fn reserve(bytes: &mut Vec<u8>, here: usize, left: usize, fin: bool) {
+    if bytes.capacity() - bytes.len() >= here {
+        return;
+    }
+    let room = left.min(bytes.len().max(CLAIM)).max(here);
+    if fin {
+        bytes.reserve_exact(room);
+    } else {
+        // More fragments follow: grow by doubling, so that tiny ones do not copy all each time.
+        bytes.reserve(room);
+    }
+}
