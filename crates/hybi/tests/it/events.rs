@@ -475,9 +475,7 @@ async fn messages_between_our_close_and_the_peers_are_shown_until_the_handler_wa
             &Options::new(),
         );
         let user = Noted::new(move |peer, call| match call {
-            Call::Message(message) if message == MessageRef::Text("stop") => {
-                peer.close(CloseCode::NORMAL, "")
-            }
+            Call::Message(MessageRef::Text("stop")) => peer.close(CloseCode::NORMAL, ""),
             Call::Message(message) if sends => peer.send(message),
             _ => Ok(()),
         });
