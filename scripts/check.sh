@@ -10,9 +10,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-names=(test fmt clippy docs tree package shuttle miri autobahn fuzz idle)
+names=(test scalar fmt clippy docs tree package shuttle miri autobahn fuzz idle instructions)
 declare -A commands=(
     [test]="cargo test --workspace"
+    [scalar]="RUSTFLAGS='--cfg hybi_scalar' CARGO_TARGET_DIR=target/scalar cargo test -p hybi-proto"
     [fmt]="cargo fmt --all --check"
     [clippy]="cargo clippy --workspace --all-targets --all-features -- -D warnings"
     [docs]="RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace --all-features"
@@ -23,12 +24,13 @@ declare -A commands=(
     [autobahn]="bash scripts/autobahn.sh"
     [fuzz]="bash scripts/fuzz.sh 10"
     [idle]="bash scripts/idle.sh"
+    [instructions]="bash scripts/instructions.sh"
 )
 # For a part that hangs; none comes near it.
 guard=(timeout --kill-after=10 20m)
 
 if [ "${1:-}" = --list ]; then
-    for name in "${names[@]}"; do printf '%-9s %s\n' "$name" "${commands[$name]}"; done
+    for name in "${names[@]}"; do printf '%-12s %s\n' "$name" "${commands[$name]}"; done
     exit
 fi
 wanted=("${@:-${names[@]}}")
@@ -57,12 +59,12 @@ for name in "${wanted[@]}"; do
         result=failed
         failed+=("$name")
     fi
-    times+=("$(printf '%-9s %4d s  %s' "$name" $((SECONDS - start)) "$result")")
+    times+=("$(printf '%-12s %4d s  %s' "$name" $((SECONDS - start)) "$result")")
     echo "== ${times[-1]}"
 done
 
 printf '\ntime of each part:\n'
-printf '  %s\n' "${times[@]}" "$(printf '%-9s %4d s' total "$SECONDS")"
+printf '  %s\n' "${times[@]}" "$(printf '%-12s %4d s' total "$SECONDS")"
 echo "skipped:"
 if [ ${#skipped[@]} -eq 0 ]; then echo "  nothing"; else printf '  %s\n' "${skipped[@]}"; fi
 if [ ${#failed[@]} -gt 0 ]; then echo "failed: ${failed[*]}"; fi

@@ -1,7 +1,12 @@
-//! Messages queued by a server and a client (masked), borrowed and owned, then taken off.
+//! Messages queued by a server and a client (masked, with keys as the face draws them), borrowed and
+//! owned, then taken off.
 //!
 //! As many are queued as fit into 64 KiB; a message is at least one.
 
+/// Where the face takes its keys from.
+#[allow(dead_code)] // the nonces
+#[path = "../../hybi/src/entropy.rs"]
+mod entropy;
 mod support;
 
 use std::hint::black_box;
@@ -22,9 +27,12 @@ const WRITE: usize = 64 << 10;
 
 fn main() {
     support::head("encode, per write");
+    support::line("a mask key, drawn", 4, || {
+        black_box(entropy::mask_key());
+    });
     for (side, role) in [
         ("server", Role::Server),
-        ("client", Role::Client(|| [1, 2, 3, 4])),
+        ("client", Role::Client(entropy::mask_key)),
     ] {
         for (size, len) in SIZES {
             bench(&format!("{size}, {side}"), role, len);

@@ -47,8 +47,8 @@ impl Encoder {
         if self.masks.is_some() || payload.len() < LINK {
             return self.put(opcode, fin, &payload, outbox);
         }
-        let (header, size) = self.header(opcode, fin, payload.len()).encode();
-        outbox.copy(|out| out.extend_from_slice(&header[..size]));
+        let (head, size) = header(opcode, fin, None, payload.len()).encode();
+        outbox.copy(|out| out.extend_from_slice(&head[..size]));
         outbox.push(payload);
     }
 
@@ -72,29 +72,57 @@ impl Encoder {
         self.put(opcode, true, payload, outbox);
     }
 
-    #[inline]
+    /// Most messages are short: their way is inlined, as far as they are not masked, so that little
+    /// is left to decide. All others are worth a call.
+    #[inline(always)]
     fn put(&self, opcode: Opcode, fin: bool, payload: &[u8], outbox: &mut Outbox) {
-        let header = self.header(opcode, fin, payload.len());
-        let (head, size) = header.encode();
-        outbox.copy(|out| {
-            out.reserve(size + payload.len());
-            out.extend_from_slice(&head[..size]);
-            match header.mask {
-                None => out.extend_from_slice(payload),
-                Some(mut mask) => mask.apply_to(payload, out),
-            }
-        });
-    }
-
-    fn header(&self, opcode: Opcode, fin: bool, len: usize) -> Header {
-        // §5.3: the masking key MUST be fresh for every frame.
-        let mask = self.masks.map(|source| Mask::new(source()));
-        Header {
-            fin,
-            rsv: 0,
-            opcode,
-            mask,
-            len: len as u64,
+        let short = payload.len() <= SHORT;
+        match self.masks {
+            None if short => put_short(opcode, fin, None, payload, outbox),
+            None => put_long(opcode, fin, None, payload, outbox),
+            Some(source) => put_masked(source, opcode, fin, payload, outbox),
         }
     }
 }
+
+#[inline(never)]
+fn put_masked(source: MaskSource, opcode: Opcode, fin: bool, payload: &[u8], outbox: &mut Outbox) {
+    // §5.3: the masking key MUST be fresh for every frame.
+    let mask = Some(Mask::new(source()));
+    if payload.len() <= SHORT {
+        put_short(opcode, fin, mask, payload, outbox);
+    } else {
+        put_long(opcode, fin, mask, payload, outbox);
+    }
+}
+
+#[inline(always)]
+fn put_short(opcode: Opcode, fin: bool, mask: Option<Mask>, payload: &[u8], outbox: &mut Outbox) {
+    let (head, size) = header(opcode, fin, mask, payload.len()).encode();
+    if let Some(head) = head.first_chunk::<SHORT_HEADER>() {
+        outbox.frame(head, size, payload, mask);
+    }
+}
+
+#[inline(never)]
+fn put_long(opcode: Opcode, fin: bool, mask: Option<Mask>, payload: &[u8], outbox: &mut Outbox) {
+    let (head, size) = header(opcode, fin, mask, payload.len()).encode();
+    outbox.frame(&head, size, payload, mask);
+}
+
+#[inline(always)]
+fn header(opcode: Opcode, fin: bool, mask: Option<Mask>, len: usize) -> Header {
+    Header {
+        fin,
+        rsv: 0,
+        opcode,
+        mask,
+        len: len as u64,
+    }
+}
+
+/// The longest payload whose length stands in the second byte of the header.
+const SHORT: usize = 125;
+
+/// Room for the header of such a payload.
+const SHORT_HEADER: usize = 8;

@@ -135,32 +135,24 @@ impl Header {
 
     /// Writes the header, with the length in its shortest form; gives the bytes and how many of
     /// them count.
-    #[inline]
+    #[inline(always)] // where the length is known to be short, little is left of it
     #[must_use]
     pub fn encode(&self) -> ([u8; MAX_HEADER], usize) {
-        let mut out = [0; MAX_HEADER];
-        out[0] = u8::from(self.fin) << 7 | self.rsv << 4 | self.opcode as u8;
-        let mut end = match self.len {
-            0..=125 => {
-                out[1] = self.len as u8;
-                2
-            }
-            126..=0xFFFF => {
-                out[1] = LEN_16;
-                out[2..4].copy_from_slice(&(self.len as u16).to_be_bytes());
-                4
-            }
-            _ => {
-                out[1] = LEN_64;
-                out[2..10].copy_from_slice(&self.len.to_be_bytes());
-                10
-            }
+        let first = u8::from(self.fin) << 7 | self.rsv << 4 | self.opcode as u8;
+        // Put together in one number, the first byte the lowest, and stored at once.
+        let (second, len, mut end) = match self.len {
+            0..=125 => (self.len as u8, 0, 2),
+            126..=0xFFFF => (LEN_16, (self.len as u16).swap_bytes().into(), 4),
+            _ => (LEN_64, self.len.swap_bytes(), 10),
         };
+        let mut bits = u128::from(first) | u128::from(second) << 8 | u128::from(len) << 16;
         if let Some(mask) = self.mask {
-            out[1] |= MASKED;
-            out[end..end + 4].copy_from_slice(&mask.to_bytes());
+            let key = u32::from_le_bytes(mask.to_bytes());
+            bits |= u128::from(MASKED) << 8 | u128::from(key) << (8 * end);
             end += 4;
         }
+        let mut out = [0; MAX_HEADER];
+        out.copy_from_slice(&bits.to_le_bytes()[..MAX_HEADER]);
         (out, end)
     }
 }

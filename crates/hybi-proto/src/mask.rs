@@ -3,6 +3,10 @@
 //! Masks in place or while copying, in pieces cut anywhere. It makes no keys: they are handed in,
 //! fresh and unpredictable for every frame. The decoder unmasks with it, the encoder masks.
 
+use std::mem::MaybeUninit;
+
+use crate::utf8::{InvalidUtf8, Utf8};
+
 /// A masking key, turned so that its first byte is the one for the next byte of the payload.
 ///
 /// Masking twice with the same key gives the original.
@@ -38,51 +42,289 @@ impl Mask {
     /// Masks or unmasks the next bytes of the payload in place.
     #[inline]
     pub fn apply(&mut self, data: &mut [u8]) {
-        let len = data.len();
-        let key = self.block();
-        let (blocks, rest) = data.as_chunks_mut::<BLOCK>();
-        for block in blocks {
-            *block = xor(*block, key);
-        }
-        for (byte, key) in rest.iter_mut().zip(key) {
-            *byte ^= key;
-        }
-        self.turn(len);
+        in_place(data, self.to_bytes());
+        self.turn(data.len());
+    }
+
+    /// Unmasks the next bytes of a text in place and checks them, in one pass where they are ASCII.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Utf8::push`].
+    #[inline]
+    pub fn apply_text(&mut self, text: &mut [u8], utf8: &mut Utf8) -> Result<(), InvalidUtf8> {
+        let bits = in_place(text, self.to_bytes());
+        self.turn(text.len());
+        utf8.push_seen(text, bits & HIGH_BITS == 0)
     }
 
     /// Appends the next bytes of the payload to `dst`, masked.
     #[inline]
     pub fn apply_to(&mut self, src: &[u8], dst: &mut Vec<u8>) {
         dst.reserve(src.len());
-        let key = self.block();
-        let (blocks, rest) = src.as_chunks::<BLOCK>();
-        dst.extend(blocks.iter().flat_map(|block| xor(*block, key)));
-        dst.extend(rest.iter().zip(key).map(|(byte, key)| byte ^ key));
+        let end = dst.len() + src.len();
+        if let Some(room) = dst.spare_capacity_mut().get_mut(..src.len()) {
+            self.copy(src, room);
+            // SAFETY: `room` is all that lies between the old length and `end`, within the
+            // capacity, and `copy` has written each of its bytes.
+            #[allow(unsafe_code)]
+            unsafe {
+                dst.set_len(end);
+            }
+        }
         self.turn(src.len());
+    }
+
+    /// Fills `dst` with the first bytes of a payload, masked. They are of one length.
+    #[inline(always)]
+    pub(crate) fn copy(self, src: &[u8], dst: &mut [MaybeUninit<u8>]) {
+        copied(src, dst, self.to_bytes());
     }
 
     #[inline]
     fn turn(&mut self, masked: usize) {
-        // In this order of bytes the first one is the lowest: to the right is to the front.
-        self.0 = self.0.rotate_right(8 * (masked % 4) as u32);
-    }
-
-    #[inline]
-    fn block(self) -> [u8; BLOCK] {
-        // §5.3: octet i of the transformed data is the XOR of octet i of the original data with
-        // octet at index i modulo 4 of the masking key.
-        let key = u128::from(self.0);
-        (key | key << 32 | key << 64 | key << 96).to_le_bytes()
+        *self = Self::new(turned(self.to_bytes(), masked));
     }
 }
 
-/// The width of a vector register. Arrays of it are what the compiler turns into vector code; a
-/// wider one makes short payloads slower and long ones no faster.
-const BLOCK: usize = 16;
+/// The key behind so many masked bytes.
+#[inline(always)]
+fn turned(key: [u8; 4], masked: usize) -> [u8; 4] {
+    // In this order of bytes the first one is the lowest: to the right is to the front.
+    u32::from_le_bytes(key)
+        .rotate_right(8 * (masked % 4) as u32)
+        .to_le_bytes()
+}
 
-#[inline]
-fn xor(data: [u8; BLOCK], key: [u8; BLOCK]) -> [u8; BLOCK] {
-    std::array::from_fn(|i| data[i] ^ key[i])
+/// From this length on it pays to begin where a vector can be stored without touching two lines of
+/// the cache, and to ask what the CPU has.
+const WIDE: usize = 512;
+
+/// The width of a vector with AVX2.
+const VECTOR: usize = 32;
+
+/// A long payload is masked in pieces of this size, a multiple of the key's, the last one first.
+const PIECE: usize = 8 << 10;
+
+/// The bits that no ASCII byte has.
+const HIGH_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
+
+/// Masks in place, and says which bits the bytes have then, taken together in words.
+#[inline(always)]
+fn in_place(data: &mut [u8], key: [u8; 4]) -> u64 {
+    match data.len() {
+        // Few bytes are two pieces that overlap: inlined, and without a loop.
+        16..=32 => ends::<16>(data, key),
+        8..16 => ends::<8>(data, key),
+        ..WIDE => middle(data, key),
+        _ => wide(data, key),
+    }
+}
+
+/// The first bytes and the last ones, all read before they are written.
+#[inline(always)]
+fn ends<const N: usize>(data: &mut [u8], key: [u8; 4]) -> u64 {
+    let last_key = word(turned(key, data.len()));
+    let (Some(first), Some(last)) = (data.first_chunk::<N>(), data.last_chunk::<N>()) else {
+        return 0;
+    };
+    let (mut first, mut last) = (*first, *last);
+    let bits = whole(&mut first, word(key)) | whole(&mut last, last_key);
+    if let Some(chunk) = data.first_chunk_mut() {
+        *chunk = first;
+    }
+    if let Some(chunk) = data.last_chunk_mut() {
+        *chunk = last;
+    }
+    bits
+}
+
+/// The words that are whole.
+#[inline(always)]
+fn whole(data: &mut [u8], key: u64) -> u64 {
+    let mut bits = 0;
+    for chunk in data.as_chunks_mut().0 {
+        let masked = u64::from_ne_bytes(*chunk) ^ key;
+        *chunk = masked.to_ne_bytes();
+        bits |= masked;
+    }
+    bits
+}
+
+#[inline(never)]
+fn middle(data: &mut [u8], key: [u8; 4]) -> u64 {
+    match data.len() {
+        32..64 => ends::<32>(data, key),
+        64..=128 => ends::<64>(data, key),
+        _ => words(data, key),
+    }
+}
+
+#[inline(never)]
+fn wide(data: &mut [u8], key: [u8; 4]) -> u64 {
+    #[cfg(all(target_arch = "x86_64", not(hybi_scalar)))]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: the CPU has AVX2, and nothing else is asked of the caller.
+        #[allow(unsafe_code)]
+        return unsafe { in_place_avx2(data, key) };
+    }
+    aligned(data, key)
+}
+
+/// The same code, for wider registers.
+#[cfg(all(target_arch = "x86_64", not(hybi_scalar)))]
+#[target_feature(enable = "avx2")]
+fn in_place_avx2(data: &mut [u8], key: [u8; 4]) -> u64 {
+    aligned(data, key)
+}
+
+#[inline(always)]
+fn aligned(data: &mut [u8], key: [u8; 4]) -> u64 {
+    let head = data.as_ptr().align_offset(VECTOR).min(data.len());
+    let (head, mut body) = data.split_at_mut(head);
+    let body_key = turned(key, head.len());
+    let mut bits = 0;
+    // From the back to the front: the end is what was written last, by the read that brought it,
+    // and the beginning is what is read next.
+    while body.len() > PIECE {
+        let (front, back) = body.split_at_mut((body.len() - 1) / PIECE * PIECE);
+        bits |= words(back, body_key);
+        body = front;
+    }
+    bits | words(body, body_key) | words(head, key)
+}
+
+/// Word by word, which the compiler turns into vectors. What is left at the end is not walked byte
+/// by byte: the last word overlaps the one before, and is read before that is written.
+#[inline(always)]
+fn words(data: &mut [u8], key: [u8; 4]) -> u64 {
+    let [first, last] = [word(key), word(turned(key, data.len()))];
+    let Some(end) = data.last_chunk().map(|end| u64::from_ne_bytes(*end) ^ last) else {
+        return bytes(data, key);
+    };
+    let bits = end | whole(data, first);
+    if let Some(chunk) = data.last_chunk_mut() {
+        *chunk = end.to_ne_bytes();
+    }
+    bits
+}
+
+/// Fewer bytes than a word has.
+#[inline(always)]
+fn bytes(data: &mut [u8], key: [u8; 4]) -> u64 {
+    if let (Some(first), Some(last)) = (data.first_chunk(), data.last_chunk()) {
+        let first = u32::from_ne_bytes(*first) ^ u32::from_ne_bytes(key);
+        let last = u32::from_ne_bytes(*last) ^ u32::from_ne_bytes(turned(key, data.len()));
+        if let Some(chunk) = data.first_chunk_mut() {
+            *chunk = first.to_ne_bytes();
+        }
+        if let Some(chunk) = data.last_chunk_mut() {
+            *chunk = last.to_ne_bytes();
+        }
+        return u64::from(first | last);
+    }
+    let mut bits = 0;
+    for (byte, key) in data.iter_mut().zip(key) {
+        *byte ^= key;
+        bits |= *byte;
+    }
+    bits.into()
+}
+
+/// Fills `dst` with the bytes of `src`, masked; they are of one length.
+#[inline(always)]
+fn copied(src: &[u8], dst: &mut [MaybeUninit<u8>], key: [u8; 4]) {
+    match src.len() {
+        // Few bytes are two pieces that overlap: inlined, and without a loop.
+        16..=32 => copied_ends::<16>(src, dst, key),
+        8..16 => copied_ends::<8>(src, dst, key),
+        ..WIDE => copied_middle(src, dst, key),
+        _ => copied_wide(src, dst, key),
+    }
+}
+
+/// The first bytes and the last ones.
+#[inline(always)]
+fn copied_ends<const N: usize>(src: &[u8], dst: &mut [MaybeUninit<u8>], key: [u8; 4]) {
+    if let (Some(from), Some(to)) = (src.first_chunk::<N>(), dst.first_chunk_mut::<N>()) {
+        copied_whole(from, to, word(key));
+    }
+    if let (Some(from), Some(to)) = (src.last_chunk::<N>(), dst.last_chunk_mut::<N>()) {
+        copied_whole(from, to, word(turned(key, src.len())));
+    }
+}
+
+/// The words that are whole.
+#[inline(always)]
+fn copied_whole(src: &[u8], dst: &mut [MaybeUninit<u8>], key: u64) {
+    for (from, to) in src.as_chunks().0.iter().zip(dst.as_chunks_mut().0) {
+        *to = (u64::from_ne_bytes(*from) ^ key)
+            .to_ne_bytes()
+            .map(MaybeUninit::new);
+    }
+}
+
+#[inline(never)]
+fn copied_middle(src: &[u8], dst: &mut [MaybeUninit<u8>], key: [u8; 4]) {
+    match src.len() {
+        32..64 => copied_ends::<32>(src, dst, key),
+        64..=128 => copied_ends::<64>(src, dst, key),
+        _ => copied_words(src, dst, key),
+    }
+}
+
+#[inline(never)]
+fn copied_wide(src: &[u8], dst: &mut [MaybeUninit<u8>], key: [u8; 4]) {
+    #[cfg(all(target_arch = "x86_64", not(hybi_scalar)))]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: the CPU has AVX2, and nothing else is asked of the caller.
+        #[allow(unsafe_code)]
+        return unsafe { copied_avx2(src, dst, key) };
+    }
+    copied_aligned(src, dst, key);
+}
+
+#[cfg(all(target_arch = "x86_64", not(hybi_scalar)))]
+#[target_feature(enable = "avx2")]
+fn copied_avx2(src: &[u8], dst: &mut [MaybeUninit<u8>], key: [u8; 4]) {
+    copied_aligned(src, dst, key);
+}
+
+#[inline(always)]
+fn copied_aligned(src: &[u8], dst: &mut [MaybeUninit<u8>], key: [u8; 4]) {
+    // A vector that is stored across two lines costs more than one that is loaded so.
+    let head = dst.as_ptr().align_offset(VECTOR).min(dst.len());
+    let (src_head, mut src) = src.split_at(head);
+    let (dst_head, mut dst) = dst.split_at_mut(head);
+    while src.len() > PIECE {
+        let front = (src.len() - 1) / PIECE * PIECE;
+        let ((src_front, from), (dst_front, to)) = (src.split_at(front), dst.split_at_mut(front));
+        copied_words(from, to, turned(key, head));
+        (src, dst) = (src_front, dst_front);
+    }
+    copied_words(src, dst, turned(key, head));
+    copied_words(src_head, dst_head, key);
+}
+
+/// As [`words`].
+#[inline(always)]
+fn copied_words(src: &[u8], dst: &mut [MaybeUninit<u8>], key: [u8; 4]) {
+    copied_whole(src, dst, word(key));
+    if let (Some(from), Some(to)) = (src.last_chunk::<8>(), dst.last_chunk_mut::<8>()) {
+        return copied_whole(from, to, word(turned(key, src.len())));
+    }
+    for ((from, to), key) in src.iter().zip(dst).zip(key.into_iter().cycle()) {
+        to.write(from ^ key);
+    }
+}
+
+/// The key as often as it fits into a word.
+#[inline(always)]
+fn word(key: [u8; 4]) -> u64 {
+    // §5.3: octet i of the transformed data is the XOR of octet i of the original data with
+    // octet at index i modulo 4 of the masking key.
+    let key = u64::from(u32::from_ne_bytes(key));
+    key | key << 32
 }
 
 #[cfg(test)]
@@ -93,11 +335,14 @@ mod tests {
 
     const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-    /// The longest payload that is tried byte by byte.
-    const LONGEST: usize = if cfg!(miri) { 20 } else { 80 };
+    /// The lengths of payloads that are tried: all short ones, and those around [`WIDE`].
+    fn lengths() -> impl Iterator<Item = usize> {
+        let (short, around) = if cfg!(miri) { (20, 1) } else { (140, 40) };
+        (0..=short).chain(WIDE - around..WIDE + around)
+    }
 
     /// How far apart the places in memory are that are tried.
-    const OFFSETS: usize = if cfg!(miri) { 3 } else { 1 };
+    const OFFSETS: usize = if cfg!(miri) { 11 } else { 3 };
 
     /// What the RFC says, and no more.
     fn naive(data: &[u8], key: [u8; 4], phase: usize) -> Vec<u8> {
@@ -126,9 +371,9 @@ mod tests {
 
     #[test]
     fn every_length_alignment_and_phase_is_masked_as_the_rfc_says() {
-        let data: Vec<u8> = (0..=255).cycle().take(LONGEST + 8).collect();
-        for length in 0..=LONGEST {
-            for (offset, phase) in (0..8)
+        let data: Vec<u8> = (0..=255).cycle().take(2 * WIDE).collect();
+        for length in lengths() {
+            for (offset, phase) in (0..VECTOR + 1)
                 .step_by(OFFSETS)
                 .flat_map(|offset| (0..4).map(move |p| (offset, p)))
             {
@@ -152,11 +397,19 @@ mod tests {
         }
     }
 
+    fn piece() -> impl Strategy<Value = Vec<u8>> {
+        let short = prop::collection::vec(any::<u8>(), 0..200);
+        let long = prop::collection::vec(any::<u8>(), WIDE..3 * WIDE);
+        let longest = (any::<u8>(), PIECE..3 * PIECE)
+            .prop_map(|(first, len)| (0..len).map(|i| first.wrapping_add(i as u8)).collect());
+        prop_oneof![5 => short, 2 => long, u32::from(!cfg!(miri)) => longest]
+    }
+
     proptest! {
         #[test]
         fn a_payload_cut_anywhere_is_masked_as_if_it_were_whole(
             key: [u8; 4],
-            pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..6),
+            pieces in prop::collection::vec(piece(), 0..6),
         ) {
             let whole = naive(&pieces.concat(), key, 0);
 
@@ -169,6 +422,31 @@ mod tests {
             let mut copied = Vec::new();
             pieces.iter().for_each(|piece| mask.apply_to(piece, &mut copied));
             prop_assert_eq!(copied, whole);
+        }
+
+        #[test]
+        fn a_text_is_judged_as_if_it_were_unmasked_first(
+            key: [u8; 4],
+            texts in prop::collection::vec("[a-z]{0,600}|[a-zäß你🦀]{0,300}", 1..4),
+            cuts in prop::collection::vec(0..2000_usize, 0..4),
+            damaged in prop::option::weighted(0.3, 0..2000_usize),
+        ) {
+            let mut text = texts.concat().into_bytes();
+            if let Some(byte) = damaged.and_then(|at| text.get_mut(at)) {
+                *byte ^= 0x80;
+            }
+            let mut masked = naive(&text, key, 0);
+            let (mut mask, mut utf8, mut twin) = (Mask::new(key), Utf8::default(), Utf8::default());
+            let mut cuts: Vec<usize> = cuts.iter().map(|&cut| cut.min(text.len())).collect();
+            cuts.extend([0, text.len()]);
+            cuts.sort_unstable();
+            for cut in cuts.windows(2) {
+                let piece = &text[cut[0]..cut[1]];
+                let judged = mask.apply_text(&mut masked[cut[0]..cut[1]], &mut utf8);
+                prop_assert_eq!(judged, twin.push(piece));
+            }
+            prop_assert_eq!(utf8.finish(), twin.finish());
+            prop_assert_eq!(masked, text);
         }
     }
 }

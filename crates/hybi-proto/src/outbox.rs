@@ -4,8 +4,11 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::mem::MaybeUninit;
 
 use bytes::Bytes;
+
+use crate::mask::Mask;
 
 /// The queue of outgoing bytes of one connection.
 #[derive(Debug, Default)]
@@ -65,6 +68,39 @@ impl Outbox {
         let before = self.copied.len();
         write(&mut self.copied);
         self.len += self.copied.len() - before;
+    }
+
+    /// Queues the first `size` bytes of `head` and all of `body`, copied, and masked meanwhile.
+    #[inline(always)]
+    pub(crate) fn frame<const N: usize>(
+        &mut self,
+        head: &[u8; N],
+        size: usize,
+        body: &[u8],
+        mask: Option<Mask>,
+    ) {
+        self.copied.reserve(N + body.len());
+        let room = self.copied.spare_capacity_mut();
+        // All of the head: to copy as many bytes as are known takes no call.
+        if let Some(start) = room.first_chunk_mut() {
+            *start = head.map(MaybeUninit::new);
+        }
+        let size = size.min(N);
+        let Some(rest) = room.get_mut(size..size + body.len()) else {
+            return;
+        };
+        match mask {
+            None => copy(body, rest),
+            Some(mask) => mask.copy(body, rest),
+        }
+        let frame = size + body.len();
+        // SAFETY: the capacity has room for `head` and `body`. All of `head` was written, no more
+        // than which counts, and behind what counts all of `rest`, which is as long as `body`.
+        #[allow(unsafe_code)]
+        unsafe {
+            self.copied.set_len(self.copied.len() + frame);
+        }
+        self.len += frame;
     }
 
     /// Queues `bytes`, copied if they are few, else shared.
@@ -189,6 +225,35 @@ impl Outbox {
         }
         self.sent = 0;
         std::mem::replace(&mut self.copied, rest)
+    }
+}
+
+/// Fills `to` with the bytes of `from`; they are of one length.
+#[inline(always)]
+fn copy(from: &[u8], to: &mut [MaybeUninit<u8>]) {
+    match from.len() {
+        // Few bytes are two pieces that overlap: a call would take longer.
+        16..=32 => copy_ends::<16>(from, to),
+        8..16 => copy_ends::<8>(from, to),
+        _ => copy_any(from, to),
+    }
+}
+
+#[inline(always)]
+fn copy_ends<const N: usize>(from: &[u8], to: &mut [MaybeUninit<u8>]) {
+    if let (Some(from), Some(to)) = (from.first_chunk::<N>(), to.first_chunk_mut()) {
+        *to = from.map(MaybeUninit::new);
+    }
+    if let (Some(from), Some(to)) = (from.last_chunk::<N>(), to.last_chunk_mut()) {
+        *to = from.map(MaybeUninit::new);
+    }
+}
+
+/// Not inlined: so the compiler knows that the two do not overlap, and calls `memcpy`.
+#[inline(never)]
+fn copy_any(from: &[u8], to: &mut [MaybeUninit<u8>]) {
+    for (from, to) in from.iter().zip(to) {
+        to.write(*from);
     }
 }
 

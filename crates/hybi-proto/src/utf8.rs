@@ -40,6 +40,15 @@ impl Utf8 {
         self.push_any(bytes)
     }
 
+    /// As [`push`](Self::push), when it was seen already whether the bytes are ASCII.
+    #[inline]
+    pub(crate) fn push_seen(&mut self, bytes: &[u8], ascii: bool) -> Result<(), InvalidUtf8> {
+        if self.len == 0 && ascii {
+            return Ok(());
+        }
+        self.push_any(bytes)
+    }
+
     /// The number of bytes at the end of what was pushed that begin a character, at most three.
     #[must_use]
     pub fn carried(&self) -> usize {

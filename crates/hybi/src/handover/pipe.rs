@@ -64,14 +64,18 @@ pub(super) fn pipe(room: usize) -> (End, End) {
 }
 
 impl End {
-    /// A transport sees one waker, whoever polls it.
+    /// A transport sees one waker, whoever polls it, once its driver has begun.
     pub(super) fn watched(mut self) -> Self {
         self.watched = true;
         self
     }
 
     fn watch(&mut self, cx: &Context<'_>) {
-        let known = self.waker.get_or_insert_with(|| cx.waker().clone());
+        let begun = |known: &Waker| !known.will_wake(Waker::noop());
+        let known = self.waker.take().filter(begun);
+        let known = self
+            .waker
+            .insert(known.unwrap_or_else(|| cx.waker().clone()));
         assert!(!self.watched || known.will_wake(cx.waker()));
     }
 }
