@@ -19,7 +19,7 @@ use std::time::Duration;
 use bytes::BufMut;
 use hybi_proto::connection::{Connection, Role, State};
 use hybi_proto::error::{ProtocolError, SendError};
-use hybi_proto::message::{Event, EventRef, Part};
+use hybi_proto::message::EventRef;
 use tokio::io::AsyncReadExt;
 use tokio::task::coop;
 
@@ -498,7 +498,7 @@ impl<S: Io> Link<S> {
 
 #[cfg(test)]
 mod tests {
-    use hybi_proto::message::Message;
+    use hybi_proto::message::{Event, Message};
     use tokio::io::{AsyncWriteExt, duplex};
 
     use super::*;
