@@ -1,6 +1,6 @@
 //! Messages read by a server (masked) and a client, seen in the read buffer and taken out of it.
 //!
-//! As many lie in one read as fit into 64 KiB; a message is at least one.
+//! As many lie in one read as fit into 64 KiB. A larger message comes in several.
 
 mod support;
 
@@ -12,14 +12,18 @@ use hybi_proto::frame::{Header, Opcode};
 use hybi_proto::limits::Limits;
 use hybi_proto::mask::Mask;
 
-const SIZES: [(&str, usize); 4] = [
+const SIZES: [(&str, usize); 5] = [
     ("16 B", 16),
     ("125 B", 125),
     ("1 KiB", 1 << 10),
     ("64 KiB", 1 << 16),
+    ("1 MiB", 1 << 20),
 ];
 
 const READ: usize = 64 << 10;
+
+/// Beside the payload of one read, for its header.
+const ROOM: usize = 64;
 
 fn main() {
     support::head("decode, per read");
@@ -43,13 +47,20 @@ fn bench(name: &str, masked: bool, opcode: Opcode, len: usize) {
     };
     for owned in [false, true] {
         let mut conn = Connection::new(role, Limits::default());
-        conn.lend_inbox(Vec::with_capacity(READ + 64));
+        conn.lend_inbox(Vec::with_capacity(READ + ROOM));
         let door = if owned { "owned" } else { "borrowed" };
         support::line(
             &format!("{name}, {door}, x{messages}"),
             len * messages,
             || {
-                conn.inbox().put_slice(black_box(&stream));
+                let mut rest = black_box(&stream[..]);
+                while rest.len() > READ + ROOM {
+                    rest = read(&mut conn, rest);
+                    assert!(matches!(conn.next(), Ok(None)));
+                }
+                while !rest.is_empty() {
+                    rest = read(&mut conn, rest);
+                }
                 for _ in 0..messages {
                     if owned {
                         assert!(matches!(black_box(conn.next_owned()), Ok(Some(_))));
@@ -61,6 +72,14 @@ fn bench(name: &str, masked: bool, opcode: Opcode, len: usize) {
             },
         );
     }
+}
+
+/// Brings what one read would, and gives what is left.
+fn read<'a>(conn: &mut Connection, bytes: &'a [u8]) -> &'a [u8] {
+    let mut inbox = conn.inbox();
+    let n = inbox.remaining_mut().min(bytes.len()).min(READ + ROOM);
+    inbox.put_slice(&bytes[..n]);
+    &bytes[n..]
 }
 
 /// One frame of plain words, as it stands on the wire.

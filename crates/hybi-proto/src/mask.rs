@@ -58,6 +58,12 @@ impl Mask {
         utf8.push_seen(text, bits & HIGH_BITS == 0)
     }
 
+    /// Unmasks a whole payload, and says whether it is ASCII.
+    #[inline(always)]
+    pub(crate) fn uncover(self, payload: &mut [u8]) -> bool {
+        in_place(payload, self.to_bytes()) & HIGH_BITS == 0
+    }
+
     /// Appends the next bytes of the payload to `dst`, masked.
     #[inline]
     pub fn apply_to(&mut self, src: &[u8], dst: &mut Vec<u8>) {

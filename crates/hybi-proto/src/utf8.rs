@@ -146,6 +146,12 @@ pub(crate) fn is_utf8(bytes: &[u8]) -> bool {
     }
 }
 
+/// As [`is_utf8`], for what is most likely short and ASCII.
+#[inline]
+pub(crate) fn is_text(bytes: &[u8]) -> bool {
+    is_short_ascii(bytes) || is_utf8(bytes)
+}
+
 /// A length that no carried character has.
 const FAILED: u8 = u8::MAX;
 

@@ -212,6 +212,9 @@ impl Connection {
     #[inline]
     #[allow(clippy::should_implement_trait)] // an iterator cannot lend, nor end and go on
     pub fn next(&mut self) -> Result<Option<EventRef<'_>>, ProtocolError> {
+        if let Some((kind, at)) = self.decoder.find_plain() {
+            return Ok(Some(EventRef::Message(self.decoder.message_at(kind, at))));
+        }
         Ok(self.advance()?.map(|found| self.decoder.view(found)))
     }
 
@@ -223,6 +226,9 @@ impl Connection {
     /// As [`next`](Self::next).
     #[inline]
     pub fn next_owned(&mut self) -> Result<Option<Event>, ProtocolError> {
+        if let Some((kind, at)) = self.decoder.find_plain() {
+            return Ok(Some(Event::Message(self.decoder.copy_at(kind, at))));
+        }
         Ok(self.advance()?.map(|found| self.decoder.take(found)))
     }
 
@@ -313,14 +319,13 @@ impl Connection {
         }
     }
 
-    #[inline(always)]
     fn advance(&mut self) -> Result<Option<Found>, ProtocolError> {
         let found = self.decoder.advance();
         self.settle(found)
     }
 
     /// Pays what the peer is owed for what was found.
-    #[inline(always)]
+    #[inline]
     fn settle(
         &mut self,
         found: Result<Option<Found>, ProtocolError>,

@@ -95,7 +95,7 @@ impl Joined {
         self.bytes.extend_from_slice(&arrived[..here]);
         let fresh = &mut self.bytes[self.done..];
         let left = left - fresh.len();
-        uncover(fresh, self.kind, mask.as_mut(), &mut self.utf8)?;
+        uncover(fresh, self.kind, &mut mask, &mut self.utf8)?;
         self.done = self.bytes.len();
         self.step = match (left, fin) {
             (1.., _) => Step::Payload { fin, mask, left },

@@ -19,8 +19,8 @@ use crate::frame::{Header, MAX_CONTROL, Opcode};
 use crate::limits::Limits;
 use crate::mask::Mask;
 use crate::message::{Event, EventRef, Kind, Message, MessageRef, Part};
-use crate::text;
-use crate::utf8::Utf8;
+use crate::text::Text;
+use crate::utf8::{self, Utf8};
 
 use joined::{Joined, Step};
 
@@ -65,8 +65,8 @@ pub(crate) enum Place {
 /// Room that is kept for reading when no buffer is lent.
 const OWN: usize = 4 << 10;
 
-/// Unmasking and checking go over a payload in pieces that stay in the inner cache.
-const PIECE: usize = 16 << 10;
+/// Unmasking and checking go over a payload in pieces that stay in the cache.
+const PIECE: usize = 64 << 10;
 
 /// A number of fragments that is never too many.
 const UNLIMITED: u32 = u32::MAX;
@@ -112,6 +112,9 @@ impl Decoder {
     #[inline]
     #[allow(clippy::should_implement_trait)] // an iterator cannot lend, nor end and go on
     pub fn next(&mut self) -> Result<Option<EventRef<'_>>, ProtocolError> {
+        if let Some((kind, at)) = self.find_plain() {
+            return Ok(Some(EventRef::Message(self.message_at(kind, at))));
+        }
         Ok(self.advance()?.map(|found| self.view(found)))
     }
 
@@ -186,11 +189,9 @@ impl Decoder {
         self.start = 0;
     }
 
-    // What is found travels in registers only where it is inlined: half the time of a small message.
-
     /// Finds the next event but for the rest of a message of which parts were taken; `None` asks
     /// for more bytes.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn advance(&mut self) -> Result<Option<Found>, ProtocolError> {
         loop {
             let found = self.step()?;
@@ -205,8 +206,54 @@ impl Decoder {
         }
     }
 
-    /// Finds the next event; `None` asks for more bytes.
+    /// Finds the next message if it is one frame, here as a whole and not long: what most are. All
+    /// else is left as it is for [`advance`](Self::advance), which says what is wrong with it.
+    // Inlined, and asked by each door before all else: so what is found stays in registers, which is
+    // half the time of a small message.
     #[inline(always)]
+    pub(crate) fn find_plain(&mut self) -> Option<(Kind, Range<usize>)> {
+        let between = self.joined.as_deref().is_none_or(Joined::is_vacant);
+        if self.silent || !between || self.fragments == 0 {
+            return None;
+        }
+        let [first, second, rest @ ..] = self.buffer.get_mut(self.start..)? else {
+            return None;
+        };
+        let kind = match *first {
+            0x81 => Kind::Text,
+            0x82 => Kind::Binary,
+            _ => return None,
+        };
+        // A mask where there should be none, or none where there should be one, gives no length.
+        let (len, size, rest) = match (*second ^ u8::from(self.masked) << 7, rest) {
+            (len @ ..=125, rest) => (usize::from(len), 2, rest),
+            (126, [a, b, rest @ ..]) => match usize::from(u16::from_be_bytes([*a, *b])) {
+                ..=125 => return None,
+                len => (len, 4, rest),
+            },
+            _ => return None,
+        };
+        if len > self.limit {
+            return None;
+        }
+        let (mask, size, rest) = match (self.masked, rest) {
+            (false, rest) => (None, size, rest),
+            (true, [a, b, c, d, rest @ ..]) => (Some(Mask::new([*a, *b, *c, *d])), size + 4, rest),
+            (true, _) => return None,
+        };
+        let payload = rest.get_mut(..len)?;
+        let ascii = mask.is_some_and(|mask| mask.uncover(payload));
+        if kind == Kind::Text && !ascii && !utf8::is_text(payload) {
+            cover(payload, mask);
+            return None;
+        }
+        let start = self.start + size;
+        self.start = start + len;
+        self.messages += 1;
+        Some((kind, start..start + len))
+    }
+
+    /// Finds the next event; `None` asks for more bytes.
     pub(crate) fn step(&mut self) -> Result<Option<Found>, ProtocolError> {
         let found = self.find();
         match found {
@@ -224,7 +271,6 @@ impl Decoder {
         self.joined.take_if(|joined| joined.is_vacant());
     }
 
-    #[inline(always)]
     fn find(&mut self) -> Result<Option<Found>, ProtocolError> {
         loop {
             if self.silent {
@@ -267,7 +313,7 @@ impl Decoder {
                 let mut mask = header.mask;
                 let mut utf8 = Utf8::default();
                 let bytes = &mut self.buffer[payload.clone()];
-                uncover(bytes, kind, mask.as_mut(), &mut utf8)?;
+                uncover(bytes, kind, &mut mask, &mut utf8)?;
                 finish_text(kind, &mut utf8)?;
                 self.messages += 1;
                 return Ok(Some(Found::Message(kind, Place::Inbox(payload))));
@@ -337,22 +383,25 @@ impl Decoder {
         })
     }
 
+    /// A message that was found in the read buffer.
+    #[inline(always)]
+    pub(crate) fn message_at(&self, kind: Kind, at: Range<usize>) -> MessageRef<'_> {
+        message_ref(kind, &self.buffer[at])
+    }
+
+    /// As [`message_at`](Self::message_at), to keep.
+    #[inline(always)]
+    pub(crate) fn copy_at(&self, kind: Kind, at: Range<usize>) -> Message {
+        message(kind, Bytes::copy_from_slice(&self.buffer[at]))
+    }
+
     /// What was found, where it lies.
-    #[inline]
     pub(crate) fn view(&self, found: Found) -> EventRef<'_> {
         match found {
-            Found::Message(kind, place) => {
-                let bytes = match place {
-                    Place::Inbox(at) => &self.buffer[at],
-                    Place::Joined => self.joined.as_deref().map_or(&[][..], Joined::bytes),
-                };
-                EventRef::Message(match kind {
-                    // SAFETY: `uncover` pushed every byte of this payload, and `finish_text` saw
-                    // that it ended on a character.
-                    #[allow(unsafe_code)]
-                    Kind::Text => MessageRef::Text(unsafe { std::str::from_utf8_unchecked(bytes) }),
-                    Kind::Binary => MessageRef::Binary(bytes),
-                })
+            Found::Message(kind, Place::Inbox(at)) => EventRef::Message(self.message_at(kind, at)),
+            Found::Message(kind, Place::Joined) => {
+                let bytes = self.joined.as_deref().map_or(&[][..], Joined::bytes);
+                EventRef::Message(message_ref(kind, bytes))
             }
             Found::Ping(at) => EventRef::Ping(&self.buffer[at]),
             Found::Pong(at) => EventRef::Pong(&self.buffer[at]),
@@ -386,23 +435,13 @@ impl Decoder {
     }
 
     /// What was found, to keep: copied out of the read buffer, or with the buffer it has.
-    #[inline]
     pub(crate) fn take(&mut self, found: Found) -> Event {
         match found {
-            Found::Message(kind, place) => {
-                let bytes = match place {
-                    Place::Inbox(at) => Bytes::copy_from_slice(&self.buffer[at]),
-                    Place::Joined => self
-                        .joined
-                        .as_mut()
-                        .map_or_else(Bytes::new, |joined| joined.take()),
-                };
-                Event::Message(match kind {
-                    // SAFETY: as in `view`; and `take_part` cuts between two characters.
-                    #[allow(unsafe_code)]
-                    Kind::Text => Message::Text(unsafe { text::Text::from_utf8_unchecked(bytes) }),
-                    Kind::Binary => Message::Binary(bytes),
-                })
+            Found::Message(kind, Place::Inbox(at)) => Event::Message(self.copy_at(kind, at)),
+            Found::Message(kind, Place::Joined) => {
+                let joined = self.joined.as_mut();
+                let bytes = joined.map_or_else(Bytes::new, |joined| joined.take());
+                Event::Message(message(kind, bytes))
             }
             Found::Ping(at) => Event::Ping(Bytes::copy_from_slice(&self.buffer[at])),
             Found::Pong(at) => Event::Pong(Bytes::copy_from_slice(&self.buffer[at])),
@@ -418,6 +457,29 @@ impl Decoder {
     /// What a close frame says that was found to be right.
     pub(crate) fn close(&self, at: Range<usize>) -> Option<Close> {
         Close::decode(&self.buffer[at]).ok().flatten()
+    }
+}
+
+/// A payload that was found, as what it is.
+#[inline(always)]
+fn message_ref(kind: Kind, bytes: &[u8]) -> MessageRef<'_> {
+    match kind {
+        // SAFETY: `find_plain` asked `is_text`, or saw only ASCII, or else `uncover` pushed every
+        // byte of this payload and `finish_text` saw that it ended on a character.
+        #[allow(unsafe_code)]
+        Kind::Text => MessageRef::Text(unsafe { std::str::from_utf8_unchecked(bytes) }),
+        Kind::Binary => MessageRef::Binary(bytes),
+    }
+}
+
+/// As [`message_ref`], to keep.
+#[inline(always)]
+fn message(kind: Kind, bytes: Bytes) -> Message {
+    match kind {
+        // SAFETY: as in `message_ref`; and `take_part` cuts between two characters.
+        #[allow(unsafe_code)]
+        Kind::Text => Message::Text(unsafe { Text::from_utf8_unchecked(bytes) }),
+        Kind::Binary => Message::Binary(bytes),
     }
 }
 
@@ -439,22 +501,33 @@ fn admit_control(header: &Header) -> Result<(), ProtocolError> {
 }
 
 /// Unmasks a payload and checks its text, in one pass, where it lies.
-#[inline]
 fn uncover(
     bytes: &mut [u8],
     kind: Kind,
-    mut mask: Option<&mut Mask>,
+    mask: &mut Option<Mask>,
     utf8: &mut Utf8,
 ) -> Result<(), ProtocolError> {
     for piece in bytes.chunks_mut(PIECE) {
-        if let Some(mask) = &mut mask {
-            mask.apply(piece);
+        match (&mut *mask, kind) {
+            (Some(mask), Kind::Text) => mask.apply_text(piece, utf8),
+            (None, Kind::Text) => utf8.push(piece),
+            (Some(mask), Kind::Binary) => {
+                mask.apply(piece);
+                Ok(())
+            }
+            (None, Kind::Binary) => Ok(()),
         }
-        if kind == Kind::Text {
-            utf8.push(piece).map_err(|_| ProtocolError::InvalidUtf8)?;
-        }
+        .map_err(|_| ProtocolError::InvalidUtf8)?;
     }
     Ok(())
+}
+
+/// Masks a payload as it was.
+#[cold]
+fn cover(bytes: &mut [u8], mask: Option<Mask>) {
+    if let Some(mut mask) = mask {
+        mask.apply(bytes);
+    }
 }
 
 /// §8.1: text that ends inside a character is not UTF-8.
@@ -464,4 +537,128 @@ fn finish_text(kind: Kind, utf8: &mut Utf8) -> Result<(), ProtocolError> {
         utf8.finish().map_err(|_| ProtocolError::InvalidUtf8)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+
+    /// A frame as the peer should write it, or nearly so.
+    fn frame(server: bool) -> impl Strategy<Value = Vec<u8>> {
+        const FIRSTS: &[u8] = &[
+            0x81, 0x81, 0x81, 0x82, 0x82, 0x01, 0x02, 0x00, 0x80, 0x89, 0x8a, 0x88, 0xc1, 0xa2,
+            0x83,
+        ];
+        let payload = prop_oneof![
+            4 => "[a-z]{0,40}".prop_map(String::into_bytes),
+            2 => "[a-zü🦀]{0,20}".prop_map(String::into_bytes),
+            1 => vec(any::<u8>(), 0..6),
+            2 => (110..140_usize).prop_map(|len| vec![b'x'; len]),
+            1 => (110..140_usize).prop_map(|len| [vec![b'x'; len], vec![0xc3]].concat()),
+            u32::from(!cfg!(miri)) => (65_530..65_540_usize).prop_map(|len| vec![b'x'; len]),
+        ];
+        // The form of the length: the shortest, or one that may be too long.
+        let form = prop_oneof![8 => Just(0_usize), 1 => Just(2), 1 => Just(8)];
+        let masked = prop::bool::weighted(if server { 0.97 } else { 0.03 });
+        (prop::sample::select(FIRSTS), payload, form, masked).prop_map(
+            |(first, payload, form, masked)| {
+                let form = match payload.len() {
+                    0..126 => form,
+                    126..0x1_0000 => form.max(2),
+                    _ => 8,
+                };
+                let len = (payload.len() as u64).to_be_bytes();
+                let second = match form {
+                    0 => payload.len() as u8,
+                    2 => 126,
+                    _ => 127,
+                };
+                let mut frame = vec![first, second | u8::from(masked) << 7];
+                frame.extend(&len[8 - form..]);
+                if masked {
+                    frame.extend(KEY);
+                    Mask::new(KEY).apply_to(&payload, &mut frame);
+                } else {
+                    frame.extend(payload);
+                }
+                frame
+            },
+        )
+    }
+
+    fn limits() -> impl Strategy<Value = Limits> {
+        let message = prop_oneof![4 => Just(None), 1 => (0..130_usize).prop_map(Some)];
+        let fragments = prop_oneof![8 => Just(None), 1 => (0..3_u32).prop_map(Some)];
+        (message, fragments).prop_map(|(message, fragments)| Limits {
+            message,
+            fragments,
+            ..Limits::default()
+        })
+    }
+
+    type Seen = Result<Option<Event>, ProtocolError>;
+
+    /// What both ways find, and what both leave.
+    fn both(fast: &mut Decoder, general: &mut Decoder) -> [(Seen, u64, usize, bool); 2] {
+        let seen = match fast.find_plain() {
+            Some((kind, at)) => Ok(Some(Event::Message(fast.copy_at(kind, at)))),
+            None => fast
+                .advance()
+                .map(|found| found.map(|found| fast.take(found))),
+        };
+        let found = general.advance();
+        let twin = found.map(|found| found.map(|found| general.take(found)));
+        [
+            (seen, fast.messages(), fast.unread(), fast.is_midway()),
+            (
+                twin,
+                general.messages(),
+                general.unread(),
+                general.is_midway(),
+            ),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn the_straight_path_finds_what_the_general_one_would(
+            (server, frames) in any::<bool>()
+                .prop_flat_map(|server| (Just(server), vec(frame(server), 1..8))),
+            limits in limits(),
+            cuts in vec(prop_oneof![1..300_usize, Just(usize::MAX)], 1..6),
+            damage in prop::option::weighted(0.3, (any::<prop::sample::Index>(), 0..8_u8)),
+        ) {
+            let mut stream = frames.concat();
+            if let Some((at, bit)) = damage {
+                let at = at.index(stream.len());
+                stream[at] ^= 1 << bit;
+            }
+            let mut fast = Decoder::new(server, &limits);
+            let mut general = Decoder::new(server, &limits);
+            let mut rest = &stream[..];
+            for cut in cuts.iter().cycle() {
+                let room = fast.inbox().remaining_mut();
+                prop_assert_eq!(general.inbox().remaining_mut(), room);
+                let (piece, tail) = rest.split_at(rest.len().min(*cut).min(room));
+                fast.inbox().put_slice(piece);
+                general.inbox().put_slice(piece);
+                rest = tail;
+                loop {
+                    let [seen, twin] = both(&mut fast, &mut general);
+                    prop_assert_eq!(&seen, &twin);
+                    if seen.0 == Ok(None) {
+                        break;
+                    }
+                }
+                if rest.is_empty() {
+                    break;
+                }
+            }
+        }
+    }
 }
