@@ -20,6 +20,7 @@ pub mod limits;
 pub mod outbox;
 pub mod queue;
 pub mod handshake;
+mod pool;
 pub mod decoder;
 pub mod encoder;
 pub mod connection;

@@ -2,8 +2,8 @@
 //!
 //! The allocator would fetch the pages of a large buffer from the kernel and give them back for
 //! each message, which takes longer than to fill them. A thread keeps a few instead, up to
-//! [`KEPT`] bytes. The decoder takes them; whoever drops the message gives them back to the thread
-//! on which that happens.
+//! [`KEPT`] bytes, those that were used last. The decoder takes them; whoever drops the message
+//! gives them back to the thread on which that happens.
 
 use std::cell::RefCell;
 
@@ -15,6 +15,7 @@ thread_local! {
 
 #[derive(Debug)]
 struct Pool {
+    /// Those that were used last are at the end.
     buffers: Vec<Vec<u8>>,
     /// Their capacity.
     bytes: usize,
@@ -47,23 +48,29 @@ pub(crate) fn find(len: usize) -> Option<Vec<u8>> {
     found.ok().flatten()
 }
 
-/// A payload that was joined in a buffer of its own.
+/// Gives a buffer back that nobody needs any more.
+pub(crate) fn give(mut buffer: Vec<u8>) {
+    let capacity = buffer.capacity();
+    if !(LARGE..=KEPT).contains(&capacity) {
+        return;
+    }
+    buffer.clear();
+    let _ = POOL.try_with(|pool| {
+        let mut pool = pool.borrow_mut();
+        pool.bytes += capacity;
+        pool.buffers.push(buffer);
+        while pool.bytes > KEPT {
+            pool.bytes -= pool.buffers.remove(0).capacity();
+        }
+    });
+}
+
+/// The payload in a buffer of its own, which is given back when it is dropped.
 pub(crate) fn share(buffer: Vec<u8>) -> Bytes {
     if buffer.len() < LARGE {
         return buffer.into();
     }
     Bytes::from_owner(Payload(buffer))
-}
-
-/// A copy of a payload.
-#[inline]
-pub(crate) fn copy(bytes: &[u8]) -> Bytes {
-    if bytes.len() < LARGE {
-        return Bytes::copy_from_slice(bytes);
-    }
-    let mut buffer = find(bytes.len()).unwrap_or_else(|| Vec::with_capacity(bytes.len()));
-    buffer.extend_from_slice(bytes);
-    share(buffer)
 }
 
 /// Gives its buffer back when the last who has a share in it is gone.
@@ -77,21 +84,19 @@ impl AsRef<[u8]> for Payload {
 
 impl Drop for Payload {
     fn drop(&mut self) {
-        let mut buffer = std::mem::take(&mut self.0);
-        let _ = POOL.try_with(|pool| {
-            let mut pool = pool.borrow_mut();
-            if pool.bytes + buffer.capacity() <= KEPT {
-                buffer.clear();
-                pool.bytes += buffer.capacity();
-                pool.buffers.push(buffer);
-            }
-        });
+        give(std::mem::take(&mut self.0));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn copy(bytes: &[u8]) -> Bytes {
+        let mut buffer = find(bytes.len()).unwrap_or_else(|| Vec::with_capacity(bytes.len()));
+        buffer.extend_from_slice(bytes);
+        share(buffer)
+    }
 
     #[test]
     fn the_buffer_of_a_dropped_payload_is_used_again() {
@@ -101,7 +106,7 @@ mod tests {
         drop(payload);
         assert!(find(LARGE).is_none(), "somebody still has a share in it");
         drop(part);
-        let again = copy(&vec![2; LARGE - 100 + 100]);
+        let again = copy(&vec![2; LARGE]);
         assert_eq!(again.as_ptr(), at);
         assert_eq!(again, vec![2; LARGE]);
     }
@@ -115,21 +120,25 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_keeps_no_more_than_the_limit() {
+    fn a_thread_keeps_no_more_than_the_limit_and_those_that_were_used_last() {
         let many: Vec<Bytes> = (0..20).map(|_| copy(&vec![0; 1 << 20])).collect();
         drop(many);
+        drop(copy(&[0; LARGE]));
+        drop(copy(&vec![0; KEPT + 1]));
+        assert!(find(KEPT + 1).is_none());
         POOL.with(|pool| {
             let pool = pool.borrow();
             let bytes: usize = pool.buffers.iter().map(Vec::capacity).sum();
             assert_eq!(bytes, pool.bytes);
-            assert!(bytes <= KEPT);
+            assert!(bytes <= KEPT && bytes > KEPT - (1 << 20), "{bytes}");
         });
+        assert!(find(LARGE).is_some());
     }
 
     #[test]
     fn small_payloads_are_left_to_the_allocator() {
-        let payload = copy(&[0; LARGE - 1]);
-        drop(payload);
+        drop(copy(&[0; LARGE - 1]));
+        give(Vec::with_capacity(LARGE - 1));
         assert!(find(LARGE - 1).is_none());
     }
 }

@@ -11,7 +11,7 @@ use bytes::{Bytes, buf::Limit};
 
 use crate::close::{Close, CloseInfo, Initiator};
 use crate::code::CloseCode;
-use crate::decoder::{Decoder, Found};
+use crate::decoder::{Decoder, Door, Found};
 use crate::encoder::{Encoder, MaskSource};
 use crate::error::{ProtocolError, SendError};
 use crate::frame::{MAX_CONTROL, Opcode};
@@ -212,10 +212,11 @@ impl Connection {
     #[inline]
     #[allow(clippy::should_implement_trait)] // an iterator cannot lend, nor end and go on
     pub fn next(&mut self) -> Result<Option<EventRef<'_>>, ProtocolError> {
-        if let Some((kind, at)) = self.decoder.find_plain() {
+        if let Some((kind, at)) = self.decoder.find_plain(Door::Borrowed) {
             return Ok(Some(EventRef::Message(self.decoder.message_at(kind, at))));
         }
-        Ok(self.advance()?.map(|found| self.decoder.view(found)))
+        let found = self.advance(Door::Borrowed)?;
+        Ok(found.map(|found| self.decoder.view(found)))
     }
 
     /// As [`next`](Self::next), as an event that can be kept: a payload that lies in the read
@@ -226,10 +227,11 @@ impl Connection {
     /// As [`next`](Self::next).
     #[inline]
     pub fn next_owned(&mut self) -> Result<Option<Event>, ProtocolError> {
-        if let Some((kind, at)) = self.decoder.find_plain() {
+        if let Some((kind, at)) = self.decoder.find_plain(Door::Owned) {
             return Ok(Some(Event::Message(self.decoder.copy_at(kind, at))));
         }
-        Ok(self.advance()?.map(|found| self.decoder.take(found)))
+        let found = self.advance(Door::Owned)?;
+        Ok(found.map(|found| self.decoder.take(found)))
     }
 
     /// As [`next_owned`](Self::next_owned), but a message comes in parts: each [`Event::Part`] is
@@ -244,7 +246,7 @@ impl Connection {
     /// As [`next`](Self::next).
     pub fn next_part(&mut self) -> Result<Option<Event>, ProtocolError> {
         loop {
-            let found = self.decoder.step();
+            let found = self.decoder.step(Door::Owned);
             let event = match self.settle(found)? {
                 Some(Found::Message(..)) if self.decoder.is_skipped() => continue,
                 Some(found) => match self.decoder.take(found) {
@@ -319,8 +321,8 @@ impl Connection {
         }
     }
 
-    fn advance(&mut self) -> Result<Option<Found>, ProtocolError> {
-        let found = self.decoder.advance();
+    fn advance(&mut self, door: Door) -> Result<Option<Found>, ProtocolError> {
+        let found = self.decoder.advance(door);
         self.settle(found)
     }
 

@@ -9,6 +9,7 @@ use super::{finish_text, uncover};
 use crate::error::ProtocolError;
 use crate::mask::Mask;
 use crate::message::{Kind, Part};
+use crate::pool;
 use crate::utf8::Utf8;
 
 /// A message that is not shown where it lies in the read buffer, or the place for one.
@@ -47,6 +48,9 @@ const CLAIM: usize = 64 << 10;
 
 /// A payload that misses this much or more is read straight into its own buffer.
 const DIRECT: usize = 128 << 10;
+
+/// What is copied is checked in pieces that stay in the inner cache.
+const PIECE: usize = 16 << 10;
 
 /// A part may pin so much and its own size beyond what it is.
 const PAGE: usize = 4 << 10;
@@ -89,13 +93,24 @@ impl Joined {
         else {
             return Ok(0);
         };
-        let missing = left - (self.bytes.len() - self.done);
+        // What was read straight into its place comes before what was not.
+        let direct = &mut self.bytes[self.done..];
+        let missing = left - direct.len();
+        uncover(direct, self.kind, &mut mask, &mut self.utf8)?;
         let here = missing.min(arrived.len());
-        reserve(&mut self.bytes, here, missing, fin);
-        self.bytes.extend_from_slice(&arrived[..here]);
-        let fresh = &mut self.bytes[self.done..];
-        let left = left - fresh.len();
-        uncover(fresh, self.kind, &mut mask, &mut self.utf8)?;
+        let left = missing - here;
+        self.reserve(here, missing, fin);
+        for piece in arrived[..here].chunks(PIECE) {
+            let from = self.bytes.len();
+            match &mut mask {
+                Some(mask) => mask.apply_to(piece, &mut self.bytes),
+                None => self.bytes.extend_from_slice(piece),
+            }
+            if self.kind == Kind::Text {
+                let checked = self.utf8.push(&self.bytes[from..]);
+                checked.map_err(|_| ProtocolError::InvalidUtf8)?;
+            }
+        }
         self.done = self.bytes.len();
         self.step = match (left, fin) {
             (1.., _) => Step::Payload { fin, mask, left },
@@ -118,7 +133,7 @@ impl Joined {
         if missing < DIRECT {
             return None;
         }
-        reserve(&mut self.bytes, 1, missing, fin);
+        self.reserve(1, missing, fin);
         let room = self.bytes.capacity() - self.bytes.len();
         Some((&mut self.bytes).limit(room.min(missing)))
     }
@@ -161,13 +176,13 @@ impl Joined {
     /// Makes place for the next message.
     pub(super) fn clear(&mut self) {
         self.step = Step::Header;
-        self.bytes = Vec::new();
+        pool::give(std::mem::take(&mut self.bytes));
         (self.fragments, self.done, self.taken, self.skipped) = (0, 0, 0, false);
     }
 
     /// As [`bytes`](Self::bytes), to keep.
     pub(super) fn take(&mut self) -> Bytes {
-        std::mem::take(&mut self.bytes).into()
+        pool::share(std::mem::take(&mut self.bytes))
     }
 
     /// Whether a part of it was taken.
@@ -197,9 +212,11 @@ impl Joined {
         self.done = self.bytes.len();
         // Room for what has not come is not handed out.
         let bytes = if bytes.capacity() > 2 * end + PAGE {
-            Bytes::copy_from_slice(&bytes)
+            let part = Bytes::copy_from_slice(&bytes);
+            pool::give(bytes);
+            part
         } else {
-            bytes.into()
+            pool::share(bytes)
         };
         Some(Part {
             kind: self.kind,
@@ -207,19 +224,26 @@ impl Joined {
             last: false,
         })
     }
-}
 
-/// Makes room for `here` bytes of the `left` that are missing, and for as many more as have already
-/// come, or [`CLAIM`]: a length that is only claimed is not allocated for.
-fn reserve(bytes: &mut Vec<u8>, here: usize, left: usize, fin: bool) {
-    if bytes.capacity() - bytes.len() >= here {
-        return;
-    }
-    let room = left.min(bytes.len().max(CLAIM)).max(here);
-    if fin {
-        bytes.reserve_exact(room);
-    } else {
-        // More fragments follow: grow by doubling, so that tiny ones do not copy all each time.
-        bytes.reserve(room);
+    /// Makes room for `here` bytes of the `left` that are missing, and for as many more as have
+    /// already come, or [`CLAIM`]: a length that is only claimed is not allocated for. Room that is
+    /// there already may be taken for all of it.
+    fn reserve(&mut self, here: usize, left: usize, fin: bool) {
+        let bytes = &mut self.bytes;
+        if bytes.capacity() - bytes.len() >= here {
+            return;
+        }
+        let room = left.min(bytes.len().max(CLAIM)).max(here);
+        // A part leaves with what has come, and not with room for all.
+        let all = if self.taken == 0 { left } else { room };
+        if let Some(mut found) = pool::find(bytes.len() + all) {
+            found.extend_from_slice(bytes);
+            pool::give(std::mem::replace(bytes, found));
+        } else if fin {
+            bytes.reserve_exact(room);
+        } else {
+            // More fragments follow: grow by doubling, so that tiny ones do not copy all each time.
+            bytes.reserve(room);
+        }
     }
 }

@@ -62,14 +62,39 @@ pub(crate) enum Place {
     Joined,
 }
 
+/// What becomes of a message that is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// It is seen where it lies.
+    Borrowed,
+    /// It is kept.
+    Owned,
+}
+
 /// Room that is kept for reading when no buffer is lent.
 const OWN: usize = 4 << 10;
 
 /// Unmasking and checking go over a payload in pieces that stay in the cache.
 const PIECE: usize = 64 << 10;
 
+/// The longest payload that is unmasked before it is copied: beyond, one pass less pays for more
+/// book-keeping.
+const COPIED: usize = 8 << 10;
+
 /// A number of fragments that is never too many.
 const UNLIMITED: u32 = u32::MAX;
+
+impl Door {
+    /// The longest payload that is unmasked in the read buffer. A longer one that is to be kept is
+    /// unmasked on its way out of it.
+    #[inline(always)]
+    const fn most_in_place(self) -> usize {
+        match self {
+            Self::Borrowed => usize::MAX,
+            Self::Owned => COPIED,
+        }
+    }
+}
 
 impl Decoder {
     /// A decoder that expects masked frames (a server's) or unmasked ones (a client's).
@@ -112,10 +137,11 @@ impl Decoder {
     #[inline]
     #[allow(clippy::should_implement_trait)] // an iterator cannot lend, nor end and go on
     pub fn next(&mut self) -> Result<Option<EventRef<'_>>, ProtocolError> {
-        if let Some((kind, at)) = self.find_plain() {
+        if let Some((kind, at)) = self.find_plain(Door::Borrowed) {
             return Ok(Some(EventRef::Message(self.message_at(kind, at))));
         }
-        Ok(self.advance()?.map(|found| self.view(found)))
+        let found = self.advance(Door::Borrowed)?;
+        Ok(found.map(|found| self.view(found)))
     }
 
     /// Where the next bytes from the peer go: append to it, at least one byte fits.
@@ -192,9 +218,9 @@ impl Decoder {
     /// Finds the next event but for the rest of a message of which parts were taken; `None` asks
     /// for more bytes.
     #[inline(never)]
-    pub(crate) fn advance(&mut self) -> Result<Option<Found>, ProtocolError> {
+    pub(crate) fn advance(&mut self, door: Door) -> Result<Option<Found>, ProtocolError> {
         loop {
-            let found = self.step()?;
+            let found = self.step(door)?;
             match found {
                 Some(Found::Message(_, Place::Joined)) if self.is_cut() => {}
                 None if self.is_cut() => {
@@ -211,7 +237,7 @@ impl Decoder {
     // Inlined, and asked by each door before all else: so what is found stays in registers, which is
     // half the time of a small message.
     #[inline(always)]
-    pub(crate) fn find_plain(&mut self) -> Option<(Kind, Range<usize>)> {
+    pub(crate) fn find_plain(&mut self, door: Door) -> Option<(Kind, Range<usize>)> {
         let between = self.joined.as_deref().is_none_or(Joined::is_vacant);
         if self.silent || !between || self.fragments == 0 {
             return None;
@@ -233,7 +259,7 @@ impl Decoder {
             },
             _ => return None,
         };
-        if len > self.limit {
+        if len > self.limit || len > door.most_in_place() {
             return None;
         }
         let (mask, size, rest) = match (self.masked, rest) {
@@ -254,8 +280,8 @@ impl Decoder {
     }
 
     /// Finds the next event; `None` asks for more bytes.
-    pub(crate) fn step(&mut self) -> Result<Option<Found>, ProtocolError> {
-        let found = self.find();
+    pub(crate) fn step(&mut self, door: Door) -> Result<Option<Found>, ProtocolError> {
+        let found = self.find(door);
         match found {
             Ok(Some(_)) => {}
             Ok(None) if self.joined.is_some() => self.rest(),
@@ -271,7 +297,7 @@ impl Decoder {
         self.joined.take_if(|joined| joined.is_vacant());
     }
 
-    fn find(&mut self) -> Result<Option<Found>, ProtocolError> {
+    fn find(&mut self, door: Door) -> Result<Option<Found>, ProtocolError> {
         loop {
             if self.silent {
                 self.silence();
@@ -308,7 +334,8 @@ impl Decoder {
                 _ if !whole => return Ok(None),
                 _ => return self.control(&header, payload).map(Some),
             };
-            if whole && header.fin && header.opcode != Opcode::Continuation {
+            let alone = header.fin && header.opcode != Opcode::Continuation;
+            if whole && alone && len <= door.most_in_place() {
                 self.start = payload.end;
                 let mut mask = header.mask;
                 let mut utf8 = Utf8::default();
@@ -604,14 +631,18 @@ mod tests {
     type Seen = Result<Option<Event>, ProtocolError>;
 
     /// What both ways find, and what both leave.
-    fn both(fast: &mut Decoder, general: &mut Decoder) -> [(Seen, u64, usize, bool); 2] {
-        let seen = match fast.find_plain() {
+    fn both(
+        fast: &mut Decoder,
+        general: &mut Decoder,
+        door: Door,
+    ) -> [(Seen, u64, usize, bool); 2] {
+        let seen = match fast.find_plain(door) {
             Some((kind, at)) => Ok(Some(Event::Message(fast.copy_at(kind, at)))),
             None => fast
-                .advance()
+                .advance(door)
                 .map(|found| found.map(|found| fast.take(found))),
         };
-        let found = general.advance();
+        let found = general.advance(door);
         let twin = found.map(|found| found.map(|found| general.take(found)));
         [
             (seen, fast.messages(), fast.unread(), fast.is_midway()),
@@ -630,6 +661,7 @@ mod tests {
             (server, frames) in any::<bool>()
                 .prop_flat_map(|server| (Just(server), vec(frame(server), 1..8))),
             limits in limits(),
+            door in prop::sample::select(&[Door::Borrowed, Door::Owned][..]),
             cuts in vec(prop_oneof![1..300_usize, Just(usize::MAX)], 1..6),
             damage in prop::option::weighted(0.3, (any::<prop::sample::Index>(), 0..8_u8)),
         ) {
@@ -649,7 +681,7 @@ mod tests {
                 general.inbox().put_slice(piece);
                 rest = tail;
                 loop {
-                    let [seen, twin] = both(&mut fast, &mut general);
+                    let [seen, twin] = both(&mut fast, &mut general, door);
                     prop_assert_eq!(&seen, &twin);
                     if seen.0 == Ok(None) {
                         break;
