@@ -44,6 +44,8 @@ pub struct Decoder {
     masked: bool,
     /// What comes is of no interest: the peer broke a rule, or has closed.
     silent: bool,
+    /// The message before was large, so that the next one may be: see [`FIRST`].
+    after_large: bool,
 }
 
 /// An event, and where its payload lies.
@@ -81,6 +83,11 @@ const PIECE: usize = 64 << 10;
 /// book-keeping.
 const COPIED: usize = 8 << 10;
 
+/// Behind a message of so many bytes, only [`FIRST`] bytes are asked for: if the next one is large,
+/// too, the rest of it can be read straight into a buffer of its own, and need not be copied.
+const LARGE: usize = 512 << 10;
+const FIRST: usize = 16 << 10;
+
 /// A number of fragments that is never too many.
 const UNLIMITED: u32 = u32::MAX;
 
@@ -108,6 +115,7 @@ impl Decoder {
             fragments: limits.fragments.unwrap_or(UNLIMITED),
             masked,
             silent: false,
+            after_large: false,
         }
     }
 
@@ -167,7 +175,8 @@ impl Decoder {
             }
         }
         let room = self.buffer.capacity() - self.buffer.len();
-        (&mut self.buffer).limit(room)
+        let most = if self.after_large { FIRST } else { room };
+        (&mut self.buffer).limit(room.min(most))
     }
 
     /// The number of bytes that have come and whose meaning is not stored yet.
@@ -276,6 +285,7 @@ impl Decoder {
         let start = self.start + size;
         self.start = start + len;
         self.messages += 1;
+        self.after_large = false;
         Some((kind, start..start + len))
     }
 
@@ -314,6 +324,7 @@ impl Decoder {
                     Step::Payload { .. } => return Ok(None),
                     Step::Whole => {
                         self.messages += 1;
+                        self.after_large = joined.bytes().len() >= LARGE;
                         return Ok(Some(Found::Message(joined.kind(), Place::Joined)));
                     }
                 }
@@ -322,6 +333,7 @@ impl Decoder {
                 return Ok(None);
             };
             self.admit(&header)?;
+            self.after_large = false;
             // `admit` has bounded the length by the limit, a usize.
             let len = header.len as usize;
             let payload = self.start + size..self.start + size + len;
