@@ -63,6 +63,34 @@ impl Message {
         }
     }
 
+    /// The same bytes as `part`, without a copy, if it lies in the payload of this message.
+    ///
+    /// They keep the whole payload alive.
+    ///
+    /// ```
+    /// use hybi_proto::message::Message;
+    ///
+    /// let message = Message::from("a long way");
+    /// let part = &message.as_text().unwrap_or_default()[2..6];
+    /// assert_eq!(message.share(part.into()), Some("long".into()));
+    /// assert_eq!(message.share("long".into()), None);
+    /// ```
+    #[must_use]
+    pub fn share(&self, part: MessageRef<'_>) -> Option<Self> {
+        let whole = match self {
+            Self::Text(text) => text.as_shared(),
+            Self::Binary(bytes) => bytes,
+        };
+        let (around, within) = (whole.as_ptr_range(), part.as_bytes().as_ptr_range());
+        if within.start < around.start || within.end > around.end {
+            return None;
+        }
+        Some(match part {
+            MessageRef::Text(text) => Self::Text(Text::share(whole, text)),
+            MessageRef::Binary(bytes) => Self::Binary(whole.slice_ref(bytes)),
+        })
+    }
+
     /// The length of the payload in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -253,4 +281,54 @@ pub enum EventRef<'a> {
     Pong(&'a [u8]),
     /// A close frame, and what it said; the answer is already queued. Nothing comes after it.
     Close(Option<Close>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_in_a_message_is_shared_with_it() {
+        let whole = "grüße";
+        for message in [Message::from(whole), Message::from(whole.as_bytes())] {
+            let bytes = message.as_bytes();
+            let text = std::str::from_utf8(bytes).unwrap();
+            for part in [0..7, 0..4, 2..6, 4..7] {
+                let (start, len) = (bytes[part.clone()].as_ptr(), part.len());
+                for part in [
+                    MessageRef::Text(&text[part.clone()]),
+                    MessageRef::Binary(&bytes[part]),
+                ] {
+                    let shared = message.share(part).unwrap();
+                    assert_eq!(MessageRef::from(&shared), part);
+                    assert_eq!((shared.as_bytes().as_ptr(), shared.len()), (start, len));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_in_a_message_is_an_empty_one() {
+        let message = Message::from("abc");
+        let text = message.as_text().unwrap();
+        for at in 0..=3 {
+            assert_eq!(message.share(text[at..at].into()), Some("".into()));
+        }
+        let empty = Message::from("");
+        assert_eq!(empty.share(MessageRef::from(&empty)), Some("".into()));
+    }
+
+    #[test]
+    fn what_lies_elsewhere_is_not_shared() {
+        let buffer = Bytes::copy_from_slice(b"before within behind");
+        let message = Message::from(buffer.slice(7..13));
+        for part in [0..6, 0..8, 6..13, 0..20, 7..14, 12..14, 14..20] {
+            let part = MessageRef::Binary(&buffer[part]);
+            assert_eq!(message.share(part), None, "{part:?}");
+        }
+        assert_eq!(message.share("within".into()), None);
+        assert_eq!(message.share(b"".into()), None);
+        let part = MessageRef::Binary(&buffer[7..13]);
+        assert_eq!(message.share(part), Some(message.clone()));
+    }
 }

@@ -53,7 +53,8 @@ impl Text {
     pub fn as_str(&self) -> &str {
         // SAFETY: the bytes cannot change (nothing hands out `&mut` of them, and `Bytes` are
         // immutable), and they are UTF-8 since they were made: of a string, after `is_utf8`, by a
-        // caller of `from_utf8_unchecked` who promised it, or by `slice` between two boundaries.
+        // caller of `from_utf8_unchecked` who promised it, by `slice` between two boundaries, or
+        // by `share` of bytes that somebody sees as a string.
         unsafe { std::str::from_utf8_unchecked(&self.0) }
     }
 
@@ -67,6 +68,17 @@ impl Text {
     pub fn slice(&self, range: impl RangeBounds<usize>) -> Self {
         let part = &self.as_str()[(range.start_bound().cloned(), range.end_bound().cloned())];
         Self(self.0.slice_ref(part.as_bytes()))
+    }
+
+    /// A part of `bytes` that is known to be text, and shares them.
+    ///
+    /// It must lie in them, as must the part that [`Bytes::slice_ref`] takes.
+    pub(crate) fn share(bytes: &Bytes, part: &str) -> Self {
+        Self(bytes.slice_ref(part.as_bytes()))
+    }
+
+    pub(crate) fn as_shared(&self) -> &Bytes {
+        &self.0
     }
 
     /// The bytes, without a copy.

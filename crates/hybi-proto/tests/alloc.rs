@@ -303,7 +303,8 @@ fn a_message_in_the_hands_of_the_user_pins_at_most_twice_its_size_and_a_page() {
         1 << 20,
         3_000_000,
     ] {
-        for fragments in [1, 2, 7] {
+        // In a thread of its own, which has no buffer yet that could be used again.
+        let pins = move |fragments: usize| {
             let mut stream = Vec::new();
             for i in 0..fragments {
                 let part = len / fragments + if i == 0 { len % fragments } else { 0 };
@@ -339,6 +340,51 @@ fn a_message_in_the_hands_of_the_user_pins_at_most_twice_its_size_and_a_page() {
                 peak <= 3 * len + (64 << 10) + PAGE,
                 "{len} in {fragments}: {cost:?}"
             );
+        };
+        for fragments in [1, 2, 7] {
+            let thread = std::thread::spawn(move || pins(fragments));
+            thread.join().expect("no panic");
+        }
+    }
+}
+
+#[test]
+fn the_buffers_of_large_messages_are_used_again() {
+    for (len, fragments) in [
+        (40_000, 1),
+        (64 << 10, 1),
+        (1 << 20, 1),
+        (100_000, 3),
+        (1 << 20, 3),
+    ] {
+        for owned in [false, true] {
+            let mut stream = Vec::new();
+            for i in 0..fragments {
+                let fin = if i == fragments - 1 { 0x80 } else { 0 };
+                let first = fin | if i == 0 { 0x02 } else { 0 };
+                stream.extend(header(first, (len / fragments) as u64));
+                stream.resize(stream.len() + len / fragments, 7);
+            }
+            let mut conn = Connection::new(Role::Server, Limits::default());
+            conn.lend_inbox(Vec::with_capacity(64 << 10));
+            let mut round = || {
+                let mut rest = &stream[..];
+                while !rest.is_empty() {
+                    let mut inbox = conn.inbox();
+                    let n = inbox.remaining_mut().min(rest.len());
+                    inbox.put_slice(&rest[..n]);
+                    rest = &rest[n..];
+                    if owned {
+                        while let Ok(Some(_)) = conn.next_owned() {}
+                    } else {
+                        while let Ok(Some(_)) = conn.next() {}
+                    }
+                }
+            };
+            (0..3).for_each(|_| round());
+            let ((), cost) = cost(|| (0..20).for_each(|_| round()));
+            assert!(cost.peak < 1024, "{len} in {fragments}, {owned}: {cost:?}");
+            assert_eq!(conn.messages_received(), 23);
         }
     }
 }

@@ -13,7 +13,7 @@ use http::Request;
 use hybi_proto::close::CloseInfo;
 use hybi_proto::code::CloseCode;
 use hybi_proto::connection::{Connection, State};
-use hybi_proto::decoder::Decoder;
+use hybi_proto::decoder::{Decoder, Shown};
 use hybi_proto::error::{ProtocolError, SendError};
 use hybi_proto::message::{Event, EventRef, Message, MessageRef};
 use hybi_proto::prepared::Prepared;
@@ -147,6 +147,8 @@ pub struct Peer<'a, T = ()> {
     sender: &'a Sender,
     /// What the handler keeps for this connection.
     pub state: &'a mut T,
+    /// The message that is being shown, if it has a buffer of its own.
+    shown: Option<&'a Message>,
     /// So much was queued that it has to leave before more is shown.
     pressed: bool,
     /// Something was refused because there was no room.
@@ -158,13 +160,15 @@ impl<'a, T> Peer<'a, T> {
         Self {
             sender,
             state,
+            shown: None,
             pressed: false,
             refused: false,
         }
     }
 
-    /// Queues a message, the whole of it or nothing: a copy of what is borrowed. It is written,
-    /// with all else that answers the same read, when the handler has seen what was read.
+    /// Queues a message, the whole of it or nothing: a copy of what is borrowed, but for most of a
+    /// large message that is being shown. It is written, with all else that answers the same read,
+    /// when the handler has seen what was read.
     ///
     /// # Errors
     ///
@@ -175,6 +179,13 @@ impl<'a, T> Peer<'a, T> {
     #[inline]
     pub fn send<'m>(&mut self, message: impl Into<MessageRef<'m>>) -> Result<()> {
         let message = message.into();
+        // A small part would keep all of it in memory.
+        if let Some(shown) = self.shown
+            && message.as_bytes().len() >= shown.len() / 2
+            && let Some(shared) = shown.share(message)
+        {
+            return self.queue(|connection| connection.send(shared));
+        }
         self.queue(|connection| connection.send_ref(message))
     }
 
@@ -445,13 +456,18 @@ impl<H: Handler> Audience<H> {
             decoder: Some(decoder),
         };
         while let Some(decoder) = &mut detached.decoder {
-            match decoder.next() {
-                Ok(Some(EventRef::Message(message))) => {
+            match decoder.next_shown() {
+                Ok(Some(Shown::View(EventRef::Message(message)))) => {
                     if self.show(sender, |handler, peer| handler.on_message(peer, message)) {
                         return false;
                     }
                 }
-                Ok(Some(event)) => {
+                Ok(Some(Shown::Joined(message))) => {
+                    if self.show_owned(sender, &message) {
+                        return false;
+                    }
+                }
+                Ok(Some(Shown::View(event))) => {
                     sender.handle().lock().respond(&event);
                     if self.show_control(sender, &event) {
                         return false;
@@ -470,8 +486,7 @@ impl<H: Handler> Audience<H> {
     fn show_held(&mut self, sender: &Sender, event: std::result::Result<Event, ProtocolError>) {
         match event {
             Ok(Event::Message(message)) => {
-                let message = MessageRef::from(&message);
-                self.show(sender, |handler, peer| handler.on_message(peer, message));
+                self.show_owned(sender, &message);
             }
             Ok(Event::Ping(payload)) => {
                 self.show_control(sender, &EventRef::Ping(&payload));
@@ -482,6 +497,12 @@ impl<H: Handler> Audience<H> {
             Ok(_) => {}
             Err(error) => sender.handle().lock().fail(error),
         }
+    }
+
+    fn show_owned(&mut self, sender: &Sender, message: &Message) -> bool {
+        self.show_from(sender, Some(message), |handler, peer| {
+            handler.on_message(peer, message.into())
+        })
     }
 
     fn show_control(&mut self, sender: &Sender, event: &EventRef<'_>) -> bool {
@@ -496,17 +517,30 @@ impl<H: Handler> Audience<H> {
         }
     }
 
-    /// Calls the handler, unless it has failed; true if so much is queued that it has to leave.
     #[inline]
     fn show(
         &mut self,
         sender: &Sender,
         call: impl FnOnce(&H, &mut Peer<'_, H::State>) -> Result<()>,
     ) -> bool {
+        self.show_from(sender, None, call)
+    }
+
+    /// Calls the handler, unless it has failed; true if so much is queued that it has to leave.
+    #[inline]
+    fn show_from(
+        &mut self,
+        sender: &Sender,
+        shown: Option<&Message>,
+        call: impl FnOnce(&H, &mut Peer<'_, H::State>) -> Result<()>,
+    ) -> bool {
         let (Some(state), None) = (&mut self.state, &self.failed) else {
             return false;
         };
-        let mut peer = Peer::new(sender, state);
+        let mut peer = Peer {
+            shown,
+            ..Peer::new(sender, state)
+        };
         let result = call(&self.handler, &mut peer);
         let pressed = peer.pressed;
         self.choked |= peer.refused;

@@ -101,15 +101,23 @@ impl Joined {
         let left = missing - here;
         self.reserve(here, missing, fin);
         for piece in arrived[..here].chunks(PIECE) {
-            let from = self.bytes.len();
-            match &mut mask {
-                Some(mask) => mask.apply_to(piece, &mut self.bytes),
-                None => self.bytes.extend_from_slice(piece),
+            let (bytes, utf8) = (&mut self.bytes, &mut self.utf8);
+            match (&mut mask, self.kind) {
+                (Some(mask), Kind::Text) => mask.apply_text_to(piece, bytes, utf8),
+                (None, Kind::Text) => {
+                    bytes.extend_from_slice(piece);
+                    utf8.push(piece)
+                }
+                (Some(mask), Kind::Binary) => {
+                    mask.apply_to(piece, bytes);
+                    Ok(())
+                }
+                (None, Kind::Binary) => {
+                    bytes.extend_from_slice(piece);
+                    Ok(())
+                }
             }
-            if self.kind == Kind::Text {
-                let checked = self.utf8.push(&self.bytes[from..]);
-                checked.map_err(|_| ProtocolError::InvalidUtf8)?;
-            }
+            .map_err(|_| ProtocolError::InvalidUtf8)?;
         }
         self.done = self.bytes.len();
         self.step = match (left, fin) {

@@ -8,6 +8,8 @@
 //! payload and no more, and the read buffer never has to hold the half of a message.
 
 mod joined;
+mod plain;
+mod rules;
 
 use std::ops::Range;
 
@@ -15,12 +17,13 @@ use bytes::{BufMut, Bytes, buf::Limit};
 
 use crate::close::Close;
 use crate::error::ProtocolError;
-use crate::frame::{Header, MAX_CONTROL, Opcode};
+use crate::frame::{Header, Opcode};
 use crate::limits::Limits;
 use crate::mask::Mask;
 use crate::message::{Event, EventRef, Kind, Message, MessageRef, Part};
+use crate::outbox::LINK;
 use crate::text::Text;
-use crate::utf8::{self, Utf8};
+use crate::utf8::Utf8;
 
 use joined::{Joined, Step};
 
@@ -46,6 +49,15 @@ pub struct Decoder {
     silent: bool,
     /// The message before was large, so that the next one may be: see [`FIRST`].
     after_large: bool,
+}
+
+/// What [`Decoder::next_shown`] finds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shown<'a> {
+    /// Any event, as it is seen in the read buffer.
+    View(EventRef<'a>),
+    /// A large message that was not in the read buffer, at least in parts.
+    Joined(Message),
 }
 
 /// An event, and where its payload lies.
@@ -152,6 +164,31 @@ impl Decoder {
         Ok(found.map(|found| self.view(found)))
     }
 
+    /// As [`next`](Self::next), but a large message that was joined in a buffer of its own comes
+    /// with that, to be [shared](Message::share) without a copy.
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next).
+    #[inline]
+    pub fn next_shown(&mut self) -> Result<Option<Shown<'_>>, ProtocolError> {
+        if let Some((kind, at)) = self.find_plain(Door::Borrowed) {
+            let message = EventRef::Message(self.message_at(kind, at));
+            return Ok(Some(Shown::View(message)));
+        }
+        let found = self.advance(Door::Borrowed)?;
+        Ok(found.map(|found| self.show(found)))
+    }
+
+    fn show(&mut self, found: Found) -> Shown<'_> {
+        match (&found, &mut self.joined) {
+            (Found::Message(kind, Place::Joined), Some(joined)) if joined.len() >= LINK => {
+                Shown::Joined(message(*kind, joined.take()))
+            }
+            _ => Shown::View(self.view(found)),
+        }
+    }
+
     /// Where the next bytes from the peer go: append to it, at least one byte fits.
     ///
     /// It is the read buffer, or, deep in a large payload, the buffer of that message.
@@ -241,54 +278,6 @@ impl Decoder {
         }
     }
 
-    /// Finds the next message if it is one frame, here as a whole and not long: what most are. All
-    /// else is left as it is for [`advance`](Self::advance), which says what is wrong with it.
-    // Inlined, and asked by each door before all else: so what is found stays in registers, which is
-    // half the time of a small message.
-    #[inline(always)]
-    pub(crate) fn find_plain(&mut self, door: Door) -> Option<(Kind, Range<usize>)> {
-        let between = self.joined.as_deref().is_none_or(Joined::is_vacant);
-        if self.silent || !between || self.fragments == 0 {
-            return None;
-        }
-        let [first, second, rest @ ..] = self.buffer.get_mut(self.start..)? else {
-            return None;
-        };
-        let kind = match *first {
-            0x81 => Kind::Text,
-            0x82 => Kind::Binary,
-            _ => return None,
-        };
-        // A mask where there should be none, or none where there should be one, gives no length.
-        let (len, size, rest) = match (*second ^ u8::from(self.masked) << 7, rest) {
-            (len @ ..=125, rest) => (usize::from(len), 2, rest),
-            (126, [a, b, rest @ ..]) => match usize::from(u16::from_be_bytes([*a, *b])) {
-                ..=125 => return None,
-                len => (len, 4, rest),
-            },
-            _ => return None,
-        };
-        if len > self.limit || len > door.most_in_place() {
-            return None;
-        }
-        let (mask, size, rest) = match (self.masked, rest) {
-            (false, rest) => (None, size, rest),
-            (true, [a, b, c, d, rest @ ..]) => (Some(Mask::new([*a, *b, *c, *d])), size + 4, rest),
-            (true, _) => return None,
-        };
-        let payload = rest.get_mut(..len)?;
-        let ascii = mask.is_some_and(|mask| mask.uncover(payload));
-        if kind == Kind::Text && !ascii && !utf8::is_text(payload) {
-            cover(payload, mask);
-            return None;
-        }
-        let start = self.start + size;
-        self.start = start + len;
-        self.messages += 1;
-        self.after_large = false;
-        Some((kind, start..start + len))
-    }
-
     /// Finds the next event; `None` asks for more bytes.
     pub(crate) fn step(&mut self, door: Door) -> Result<Option<Found>, ProtocolError> {
         let found = self.find(door);
@@ -362,46 +351,6 @@ impl Decoder {
                 .get_or_insert_default()
                 .begin(kind, header.fin, header.mask, len);
         }
-    }
-
-    /// Every rule of §5.2 to §5.5 and every limit, before a byte of the payload is kept.
-    #[inline]
-    fn admit(&self, header: &Header) -> Result<(), ProtocolError> {
-        // §5.2: RSV1, RSV2, RSV3 MUST be 0 unless an extension is negotiated.
-        match header.rsv {
-            0 => {}
-            0b100 => return Err(ProtocolError::Rsv1),
-            _ => return Err(ProtocolError::Rsv2Or3),
-        }
-        match (self.masked, header.mask) {
-            // §5.1: the server MUST close the connection upon receiving a frame that is not masked.
-            (true, None) => return Err(ProtocolError::Unmasked),
-            // §5.1: a client MUST close a connection if it detects a masked frame.
-            (false, Some(_)) => return Err(ProtocolError::Masked),
-            _ => {}
-        }
-        let joined = self.joined.as_deref();
-        let (fragments, so_far) =
-            joined.map_or((0, 0), |joined| (joined.fragments(), joined.len()));
-        match (header.opcode, fragments) {
-            (opcode, _) if opcode.is_control() => return admit_control(header),
-            // §5.4: a fragmented message consists of a single frame with an opcode other than 0,
-            // followed by zero or more frames with the opcode set to 0.
-            (Opcode::Continuation, 0) => return Err(ProtocolError::LoneContinuation),
-            (Opcode::Text | Opcode::Binary, 1..) => {
-                return Err(ProtocolError::InterruptedMessage);
-            }
-            _ => {}
-        }
-        let limit = self.fragments;
-        if limit < UNLIMITED && fragments >= limit {
-            return Err(ProtocolError::TooManyFragments { limit });
-        }
-        let limit = self.limit;
-        if header.len > (limit - so_far.min(limit)) as u64 {
-            return Err(ProtocolError::MessageTooBig { limit });
-        }
-        Ok(())
     }
 
     fn control(&mut self, header: &Header, at: Range<usize>) -> Result<Found, ProtocolError> {
@@ -522,23 +471,6 @@ fn message(kind: Kind, bytes: Bytes) -> Message {
     }
 }
 
-/// The rules of §5.5.
-fn admit_control(header: &Header) -> Result<(), ProtocolError> {
-    // All control frames MUST have a payload length of 125 bytes or less and MUST NOT be
-    // fragmented.
-    if !header.fin {
-        return Err(ProtocolError::FragmentedControl);
-    }
-    if header.len > MAX_CONTROL as u64 {
-        return Err(ProtocolError::ControlTooLong);
-    }
-    // §5.5.1: if there is a body, the first two bytes of the body MUST be a 2-byte integer.
-    if header.opcode == Opcode::Close && header.len == 1 {
-        return Err(ProtocolError::CloseTooShort);
-    }
-    Ok(())
-}
-
 /// Unmasks a payload and checks its text, in one pass, where it lies.
 fn uncover(
     bytes: &mut [u8],
@@ -561,14 +493,6 @@ fn uncover(
     Ok(())
 }
 
-/// Masks a payload as it was.
-#[cold]
-fn cover(bytes: &mut [u8], mask: Option<Mask>) {
-    if let Some(mut mask) = mask {
-        mask.apply(bytes);
-    }
-}
-
 /// §8.1: text that ends inside a character is not UTF-8.
 #[inline]
 fn finish_text(kind: Kind, utf8: &mut Utf8) -> Result<(), ProtocolError> {
@@ -576,133 +500,4 @@ fn finish_text(kind: Kind, utf8: &mut Utf8) -> Result<(), ProtocolError> {
         utf8.finish().map_err(|_| ProtocolError::InvalidUtf8)?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::collection::vec;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
-
-    /// A frame as the peer should write it, or nearly so.
-    fn frame(server: bool) -> impl Strategy<Value = Vec<u8>> {
-        const FIRSTS: &[u8] = &[
-            0x81, 0x81, 0x81, 0x82, 0x82, 0x01, 0x02, 0x00, 0x80, 0x89, 0x8a, 0x88, 0xc1, 0xa2,
-            0x83,
-        ];
-        let payload = prop_oneof![
-            4 => "[a-z]{0,40}".prop_map(String::into_bytes),
-            2 => "[a-zü🦀]{0,20}".prop_map(String::into_bytes),
-            1 => vec(any::<u8>(), 0..6),
-            2 => (110..140_usize).prop_map(|len| vec![b'x'; len]),
-            1 => (110..140_usize).prop_map(|len| [vec![b'x'; len], vec![0xc3]].concat()),
-            u32::from(!cfg!(miri)) => (65_530..65_540_usize).prop_map(|len| vec![b'x'; len]),
-        ];
-        // The form of the length: the shortest, or one that may be too long.
-        let form = prop_oneof![8 => Just(0_usize), 1 => Just(2), 1 => Just(8)];
-        let masked = prop::bool::weighted(if server { 0.97 } else { 0.03 });
-        (prop::sample::select(FIRSTS), payload, form, masked).prop_map(
-            |(first, payload, form, masked)| {
-                let form = match payload.len() {
-                    0..126 => form,
-                    126..0x1_0000 => form.max(2),
-                    _ => 8,
-                };
-                let len = (payload.len() as u64).to_be_bytes();
-                let second = match form {
-                    0 => payload.len() as u8,
-                    2 => 126,
-                    _ => 127,
-                };
-                let mut frame = vec![first, second | u8::from(masked) << 7];
-                frame.extend(&len[8 - form..]);
-                if masked {
-                    frame.extend(KEY);
-                    Mask::new(KEY).apply_to(&payload, &mut frame);
-                } else {
-                    frame.extend(payload);
-                }
-                frame
-            },
-        )
-    }
-
-    fn limits() -> impl Strategy<Value = Limits> {
-        let message = prop_oneof![4 => Just(None), 1 => (0..130_usize).prop_map(Some)];
-        let fragments = prop_oneof![8 => Just(None), 1 => (0..3_u32).prop_map(Some)];
-        (message, fragments).prop_map(|(message, fragments)| Limits {
-            message,
-            fragments,
-            ..Limits::default()
-        })
-    }
-
-    type Seen = Result<Option<Event>, ProtocolError>;
-
-    /// What both ways find, and what both leave.
-    fn both(
-        fast: &mut Decoder,
-        general: &mut Decoder,
-        door: Door,
-    ) -> [(Seen, u64, usize, bool); 2] {
-        let seen = match fast.find_plain(door) {
-            Some((kind, at)) => Ok(Some(Event::Message(fast.copy_at(kind, at)))),
-            None => fast
-                .advance(door)
-                .map(|found| found.map(|found| fast.take(found))),
-        };
-        let found = general.advance(door);
-        let twin = found.map(|found| found.map(|found| general.take(found)));
-        [
-            (seen, fast.messages(), fast.unread(), fast.is_midway()),
-            (
-                twin,
-                general.messages(),
-                general.unread(),
-                general.is_midway(),
-            ),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn the_straight_path_finds_what_the_general_one_would(
-            (server, frames) in any::<bool>()
-                .prop_flat_map(|server| (Just(server), vec(frame(server), 1..8))),
-            limits in limits(),
-            door in prop::sample::select(&[Door::Borrowed, Door::Owned][..]),
-            cuts in vec(prop_oneof![1..300_usize, Just(usize::MAX)], 1..6),
-            damage in prop::option::weighted(0.3, (any::<prop::sample::Index>(), 0..8_u8)),
-        ) {
-            let mut stream = frames.concat();
-            if let Some((at, bit)) = damage {
-                let at = at.index(stream.len());
-                stream[at] ^= 1 << bit;
-            }
-            let mut fast = Decoder::new(server, &limits);
-            let mut general = Decoder::new(server, &limits);
-            let mut rest = &stream[..];
-            for cut in cuts.iter().cycle() {
-                let room = fast.inbox().remaining_mut();
-                prop_assert_eq!(general.inbox().remaining_mut(), room);
-                let (piece, tail) = rest.split_at(rest.len().min(*cut).min(room));
-                fast.inbox().put_slice(piece);
-                general.inbox().put_slice(piece);
-                rest = tail;
-                loop {
-                    let [seen, twin] = both(&mut fast, &mut general, door);
-                    prop_assert_eq!(&seen, &twin);
-                    if seen.0 == Ok(None) {
-                        break;
-                    }
-                }
-                if rest.is_empty() {
-                    break;
-                }
-            }
-        }
-    }
 }

@@ -6,6 +6,7 @@ use std::io::IoSlice;
 use bytes::BufMut;
 use hybi_proto::close::CloseInfo;
 use hybi_proto::connection::{Connection, Role, State};
+use hybi_proto::decoder::Shown;
 use hybi_proto::error::ProtocolError;
 use hybi_proto::limits::Limits;
 use hybi_proto::message::{Event, EventRef, Kind};
@@ -44,10 +45,11 @@ enum Way {
     Owned,
     Borrowed,
     Detached,
+    Shown,
 }
 
 impl Way {
-    const ALL: [Self; 3] = [Self::Owned, Self::Borrowed, Self::Detached];
+    const ALL: [Self; 4] = [Self::Owned, Self::Borrowed, Self::Detached, Self::Shown];
 }
 
 impl Turn {
@@ -144,6 +146,7 @@ fn take(conn: &mut Connection, way: Way, events: &mut Vec<Result<Event, Protocol
             Way::Owned => conn.next_owned(),
             Way::Borrowed => conn.next().map(|event| event.map(|event| owned(&event))),
             Way::Detached => next_detached(conn),
+            Way::Shown => next_shown(conn),
         };
         match event.transpose() {
             Some(event) => events.push(event),
@@ -161,6 +164,24 @@ fn next_detached(conn: &mut Connection) -> Result<Option<Event>, ProtocolError> 
         Err(error) => conn.fail(*error),
     }
     let event = event.map(|event| event.map(|event| owned(&event)));
+    conn.attach(decoder);
+    event
+}
+
+fn next_shown(conn: &mut Connection) -> Result<Option<Event>, ProtocolError> {
+    let mut decoder = conn.detach();
+    let event = match decoder.next_shown() {
+        Ok(Some(Shown::View(event))) => {
+            conn.respond(&event);
+            Ok(Some(owned(&event)))
+        }
+        Ok(Some(Shown::Joined(message))) => Ok(Some(Event::Message(message))),
+        Ok(None) => Ok(None),
+        Err(error) => {
+            conn.fail(error);
+            Err(error)
+        }
+    };
     conn.attach(decoder);
     event
 }

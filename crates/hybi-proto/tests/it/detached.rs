@@ -2,9 +2,10 @@
 
 use bytes::BufMut;
 use hybi_proto::connection::State;
-use hybi_proto::message::{EventRef, MessageRef};
+use hybi_proto::decoder::Shown;
+use hybi_proto::message::{EventRef, Message, MessageRef};
 
-use crate::support::hex::{NOTHING, both, masked_frame, server};
+use crate::support::hex::{NOTHING, both, frame, masked_frame, server};
 
 #[test]
 fn messages_are_sent_while_a_message_is_looked_at() {
@@ -56,4 +57,37 @@ fn what_has_come_is_ignored_if_the_connection_fails_meanwhile() {
     ws.conn.attach(decoder);
     assert_eq!(ws.conn.next(), Ok(None));
     assert_eq!(ws.conn.unread(), 0);
+}
+
+#[test]
+fn a_large_message_that_was_joined_is_shown_with_its_buffer() {
+    let (large, small) = ("x".repeat(10_000), "y".repeat(100));
+    let mut ws = server();
+    let mut decoder = ws.conn.detach();
+    decoder.lend(Vec::with_capacity(64 << 10));
+    for text in [&large, &small] {
+        let bytes = masked_frame(&frame(0x81, text.as_bytes()));
+        let (a, b) = bytes.split_at(50);
+        decoder.inbox().put_slice(&bytes);
+        let whole = Shown::View(EventRef::Message(text.into()));
+        assert_eq!(decoder.next_shown(), Ok(Some(whole.clone())));
+        decoder.inbox().put_slice(a);
+        assert_eq!(decoder.next_shown(), Ok(None));
+        decoder.inbox().put_slice(b);
+        let joined = decoder.next_shown().unwrap().unwrap();
+        if text == &small {
+            assert_eq!(joined, whole);
+            continue;
+        }
+        let Shown::Joined(message) = joined else {
+            panic!("{joined:?}")
+        };
+        assert_eq!(message, Message::from(text));
+        let part = message.share(MessageRef::from(&message));
+        let start = |message: &Message| message.as_bytes().as_ptr();
+        assert_eq!(part.as_ref().map(start), Some(start(&message)));
+    }
+    assert_eq!(decoder.next_shown(), Ok(None));
+    ws.conn.attach(decoder);
+    assert_eq!(ws.conn.messages_received(), 4);
 }
