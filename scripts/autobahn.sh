@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # The Autobahn cases outside compression, strict, on both sides.
 #
-#   scripts/autobahn.sh [server|client]      both unless told
+#   scripts/autobahn.sh [server|events|client]      all unless told
 #
 # The PyPI package kosoku plays the peer. The verdict of every case must be the one in
 # scripts/autobahn/expected.txt; any difference is listed and the exit status is 1. A report for
-# the browser stays in .cache/autobahn/{server,client}/index.html.
+# the browser stays in .cache/autobahn/{server,events,client}/index.html. `events` is the server
+# side once more, against the example event_echo.
 #
 # HYBI_BIN names another server than `target/release/hybi`, HYBI_CLIENT another client than the
 # example autobahn_client. kosoku is installed into .cache/kosoku.
@@ -36,16 +37,29 @@ server_side() {
     echo "kosoku against hybi serve"
     build_server
     start_server "$reports/server.log"
+    judge_server server
+}
+
+events_side() {
+    echo "kosoku against the example event_echo"
+    cargo build --release --quiet -p hybi --example event_echo
+    server_port=$(free_port)
+    start_on_port "$reports/events.log" "${CARGO_TARGET_DIR:-target}/release/examples/event_echo" "127.0.0.1:$server_port"
+    judge_server events
+}
+
+# Runs the cases against the server that was started, and reports as $1.
+judge_server() {
     # kosoku ends with 1 on FAILED and with 0 on NON-STRICT: its report is judged, not its status.
-    "${guard[@]}" "$kosoku" -m fuzzingclient "127.0.0.1:$server_port/x" -o "$reports/server" "${without[@]}" \
-        >"$reports/server-kosoku.log" 2>&1 </dev/null || echo "kosoku ended with status $?"
+    "${guard[@]}" "$kosoku" -m fuzzingclient "127.0.0.1:$server_port/x" -o "$reports/$1" "${without[@]}" \
+        >"$reports/$1-kosoku.log" 2>&1 </dev/null || echo "kosoku ended with status $?"
     if ! kill -0 "$server_pid" 2>/dev/null; then
         echo "the server died; it said:"
-        tail -n 20 "$reports/server.log"
+        tail -n 20 "$reports/$1.log"
         return 1
     fi
     end_started
-    python3 scripts/autobahn/compare.py scripts/autobahn/expected.txt "$reports/server/index.json"
+    python3 scripts/autobahn/compare.py scripts/autobahn/expected.txt "$reports/$1/index.json"
 }
 
 client_side() {
@@ -77,21 +91,22 @@ client_side() {
     python3 scripts/autobahn/compare.py scripts/autobahn/expected.txt "$reports/client/index.json" && [ "$status" -eq 0 ]
 }
 
-case ${1:-both} in
-    server | client)
+case ${1:-all} in
+    server | events | client)
         mkdir -p "$reports"
         rm -rf "${reports:?}/$1"
         install
         "$1_side"
         ;;
-    both)
+    all)
         status=0
-        bash scripts/autobahn.sh server || status=1
-        bash scripts/autobahn.sh client || status=1
+        for side in server events client; do
+            bash scripts/autobahn.sh "$side" || status=1
+        done
         exit "$status"
         ;;
     *)
-        echo "usage: scripts/autobahn.sh [server|client]" >&2
+        echo "usage: scripts/autobahn.sh [server|events|client]" >&2
         exit 2
         ;;
 esac

@@ -48,7 +48,15 @@ start_server() {
     local log=$1
     shift
     server_port=$(free_port)
-    "$HYBI_BIN" serve --port "$server_port" "$@" >"$log" 2>&1 </dev/null &
+    start_on_port "$log" "$HYBI_BIN" serve --port "$server_port" "$@"
+}
+
+# Starts the command that follows the file $1 for its output, and waits until it listens on
+# server_port; sets server_pid.
+start_on_port() {
+    local log=$1
+    shift
+    "$@" >"$log" 2>&1 </dev/null &
     server_pid=$!
     started+=("$server_pid")
     for _ in {1..100}; do

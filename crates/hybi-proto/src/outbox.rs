@@ -16,11 +16,21 @@ pub struct Outbox {
     copied: Vec<u8>,
     /// Bytes of `copied` that have left.
     sent: usize,
-    links: VecDeque<Link>,
-    /// Bytes of the first link that have left.
-    link_sent: usize,
-    len: usize,
+    /// What is linked; the room for it stays until the buffer is reclaimed.
+    links: Option<Box<Links>>,
     blocked: bool,
+}
+
+/// The shared payloads that wait.
+#[derive(Debug, Default)]
+struct Links {
+    /// Most often it is the only one, and needs no room but this.
+    first: Option<Link>,
+    others: VecDeque<Link>,
+    /// Bytes of the first one that have left.
+    sent: usize,
+    /// Bytes of all that have not.
+    len: usize,
 }
 
 /// A shared payload that stands before `copied[at]`.
@@ -41,14 +51,14 @@ impl Outbox {
     #[must_use]
     #[inline]
     pub fn len(&self) -> usize {
-        self.len
+        self.copied.len() - self.sent + self.links.as_ref().map_or(0, |links| links.len)
     }
 
     /// Whether nothing waits.
     #[must_use]
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// Whether the socket took no more when it was last offered something.
@@ -65,9 +75,7 @@ impl Outbox {
     /// Queues what `write` appends.
     #[inline]
     pub(crate) fn copy(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        let before = self.copied.len();
         write(&mut self.copied);
-        self.len += self.copied.len() - before;
     }
 
     /// Queues the first `size` bytes of `head` and all of `body`, copied, and masked meanwhile.
@@ -100,7 +108,6 @@ impl Outbox {
         unsafe {
             self.copied.set_len(self.copied.len() + frame);
         }
-        self.len += frame;
     }
 
     /// Queues `bytes`, copied if they are few, else shared.
@@ -109,17 +116,20 @@ impl Outbox {
         if bytes.len() < LINK {
             return self.copy(|out| out.extend_from_slice(&bytes));
         }
-        self.len += bytes.len();
-        self.links.push_back(Link {
-            at: self.copied.len(),
-            bytes,
-        });
+        let at = self.copied.len();
+        let links = self.links.get_or_insert_default();
+        links.push(Link { at, bytes });
     }
 
     /// All that waits, if it lies in one piece.
     #[must_use]
     pub fn piece(&self) -> Option<&[u8]> {
-        self.links.is_empty().then(|| &self.copied[self.sent..])
+        (!self.has_links()).then(|| &self.copied[self.sent..])
+    }
+
+    fn has_links(&self) -> bool {
+        let links = self.links.as_ref();
+        links.is_some_and(|links| links.first.is_some())
     }
 
     /// Puts the front of what waits into `slices`, for a vectored write, and says how many of
@@ -127,67 +137,77 @@ impl Outbox {
     #[must_use]
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut at = self.sent;
-        let mut skip = self.link_sent;
-        let pieces = self.links.iter().flat_map(|link| {
-            let copied = &self.copied[at..link.at];
-            let linked = &link.bytes[skip..];
-            (at, skip) = (link.at, 0);
-            [copied, linked]
-        });
         let mut count = 0;
-        for piece in pieces.filter(|piece| !piece.is_empty()).take(slices.len()) {
-            slices[count] = IoSlice::new(piece);
-            count += 1;
-        }
-        if count < slices.len() {
-            let at = self.links.back().map_or(self.sent, |link| link.at);
-            if at < self.copied.len() {
-                slices[count] = IoSlice::new(&self.copied[at..]);
+        if let Some(links) = &self.links {
+            let mut skip = links.sent;
+            let pieces = links.iter().flat_map(|link| {
+                let copied = &self.copied[at..link.at];
+                let linked = &link.bytes[skip..];
+                (at, skip) = (link.at, 0);
+                [copied, linked]
+            });
+            for piece in pieces.filter(|piece| !piece.is_empty()).take(slices.len()) {
+                slices[count] = IoSlice::new(piece);
                 count += 1;
             }
+        }
+        if count < slices.len() && at < self.copied.len() {
+            slices[count] = IoSlice::new(&self.copied[at..]);
+            count += 1;
         }
         count
     }
 
     /// Takes the first `n` bytes off: they have left. `n` above [`len`](Self::len) takes all.
-    pub(crate) fn advance(&mut self, n: usize) {
-        let mut n = n.min(self.len);
-        self.blocked &= n == 0;
-        self.len -= n;
-        if self.len == 0 {
+    pub(crate) fn advance(&mut self, mut n: usize) {
+        let len = self.len();
+        self.blocked &= n.min(len) == 0;
+        if n >= len {
             return self.clear();
         }
+        let Some(links) = &mut self.links else {
+            self.sent += n;
+            return self.compact();
+        };
         while n > 0 {
-            let end = self.links.front().map_or(self.copied.len(), |link| link.at);
+            let end = links
+                .first
+                .as_ref()
+                .map_or(self.copied.len(), |link| link.at);
             let step = n.min(end - self.sent);
             self.sent += step;
             n -= step;
-            if let (Some(link), true) = (self.links.front(), self.sent == end) {
-                let step = n.min(link.bytes.len() - self.link_sent);
-                self.link_sent += step;
-                n -= step;
-                if self.link_sent == link.bytes.len() {
-                    self.links.pop_front();
-                    self.link_sent = 0;
-                }
+            if self.sent == end {
+                n -= links.advance(n);
             }
         }
+        self.compact();
+    }
+
+    fn compact(&mut self) {
         if self.sent >= COMPACT && self.sent > self.copied.len() / 2 {
             self.copied.drain(..self.sent);
-            for link in &mut self.links {
+            self.rebase();
+        }
+    }
+
+    /// What has left is no longer in `copied`.
+    fn rebase(&mut self) {
+        if let Some(links) = &mut self.links {
+            for link in links.first.iter_mut().chain(&mut links.others) {
                 link.at -= self.sent;
             }
-            self.sent = 0;
         }
+        self.sent = 0;
     }
 
     /// Drops all that waits.
     pub(crate) fn clear(&mut self) {
         self.copied.clear();
-        if !self.links.is_empty() {
-            self.links.clear();
+        self.sent = 0;
+        if let Some(links) = &mut self.links {
+            links.clear();
         }
-        (self.sent, self.link_sent, self.len) = (0, 0, 0);
     }
 
     /// Whether it has a buffer to copy into.
@@ -212,18 +232,15 @@ impl Outbox {
     /// for links that have left goes, too.
     #[inline]
     pub fn reclaim(&mut self) -> Vec<u8> {
-        if self.links.is_empty() && self.links.capacity() > 0 {
-            self.links = VecDeque::new();
-        }
-        if self.sent == self.copied.len() && self.links.is_empty() {
-            self.sent = 0;
-            return std::mem::take(&mut self.copied);
+        if !self.has_links() {
+            self.links = None;
+            if self.sent == self.copied.len() {
+                self.sent = 0;
+                return std::mem::take(&mut self.copied);
+            }
         }
         let rest = self.copied[self.sent..].to_vec();
-        for link in &mut self.links {
-            link.at -= self.sent;
-        }
-        self.sent = 0;
+        self.rebase();
         std::mem::replace(&mut self.copied, rest)
     }
 }
@@ -254,6 +271,40 @@ fn copy_ends<const N: usize>(from: &[u8], to: &mut [MaybeUninit<u8>]) {
 fn copy_any(from: &[u8], to: &mut [MaybeUninit<u8>]) {
     for (from, to) in from.iter().zip(to) {
         to.write(*from);
+    }
+}
+
+impl Links {
+    fn push(&mut self, link: Link) {
+        self.len += link.bytes.len();
+        if self.first.is_none() {
+            self.first = Some(link);
+        } else {
+            self.others.push_back(link);
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Link> {
+        self.first.iter().chain(&self.others)
+    }
+
+    /// Takes up to `n` bytes off the first one, and says how many.
+    fn advance(&mut self, n: usize) -> usize {
+        let Some(first) = &self.first else { return 0 };
+        let step = n.min(first.bytes.len() - self.sent);
+        self.sent += step;
+        self.len -= step;
+        if self.sent == first.bytes.len() {
+            self.first = self.others.pop_front();
+            self.sent = 0;
+        }
+        step
+    }
+
+    fn clear(&mut self) {
+        self.first = None;
+        self.others.clear();
+        (self.sent, self.len) = (0, 0);
     }
 }
 
@@ -356,7 +407,8 @@ mod tests {
         }
         outbox.advance(usize::MAX);
         outbox.reclaim();
-        assert_eq!((outbox.copied.capacity(), outbox.links.capacity()), (0, 0));
+        assert_eq!(outbox.copied.capacity(), 0);
+        assert!(outbox.links.is_none());
     }
 
     #[test]

@@ -14,8 +14,9 @@ thread_local! {
     static SMALL: Cell<Vec<Vec<u8>>> = const { Cell::new(Vec::new()) };
 }
 
-/// Large, for the sake of few system calls; pages that no read has touched cost nothing.
-const READ_SIZE: usize = 256 << 10;
+/// Large, for the sake of few system calls: four messages of 64 KiB, with their headers. Pages that
+/// no read has touched cost nothing.
+const READ_SIZE: usize = 272 << 10;
 const WRITE_SIZE: usize = 64 << 10;
 
 /// For what is queued from outside until the connection's turn comes. So many are kept.

@@ -244,11 +244,7 @@ impl Connect {
                 return Err(refusal.await.into());
             }
         };
-        let agreed = Agreed {
-            uri: target.to_string().into(),
-            protocol: agreed.protocol.map(Into::into),
-        };
-        let agreed = Some(agreed);
+        let agreed = Some(Agreed::new(target.to_string(), agreed.protocol.as_deref()));
         Ok(WebSocket::open(
             stream,
             Role::Client,

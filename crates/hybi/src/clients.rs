@@ -46,7 +46,9 @@ struct Registry {
 
 /// What a server holds for one open connection: it goes with the transport.
 pub(crate) struct Entry {
-    clients: Option<(Clients, ConnectionId)>,
+    /// Where the server keeps track of it, and as what.
+    registry: Option<Arc<Registry>>,
+    id: ConnectionId,
     _place: Option<OwnedSemaphorePermit>,
 }
 
@@ -91,7 +93,7 @@ impl Clients {
     /// The number of open connections.
     #[must_use]
     pub fn len(&self) -> usize {
-        let open = self.open();
+        let open = self.registry.lock();
         let left_out = self.except.is_some_and(|id| open.contains_key(&id));
         open.len() - usize::from(left_out)
     }
@@ -110,7 +112,7 @@ impl Clients {
     }
 
     fn all(&self) -> Vec<Arc<Shared<Stream>>> {
-        let open = self.open();
+        let open = self.registry.lock();
         let mut all = Vec::with_capacity(open.len());
         let listed = open.iter().filter(|(id, _)| Some(**id) != self.except);
         all.extend(listed.filter_map(|(_, shared)| shared.upgrade()));
@@ -121,16 +123,9 @@ impl Clients {
     /// A sender for the connection with this id, if it is open.
     #[must_use]
     pub fn get(&self, id: ConnectionId) -> Option<Sender> {
-        let shared = self.open().get(&id).and_then(Weak::upgrade)?;
+        let shared = self.registry.lock().get(&id).and_then(Weak::upgrade)?;
         let handle = Handle::of(shared)?;
         Some(Sender::new(handle))
-    }
-
-    fn open(&self) -> MutexGuard<'_, HashMap<ConnectionId, Weak<Shared<Stream>>>> {
-        self.registry
-            .open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One beat of the server's heartbeat.
@@ -152,17 +147,23 @@ impl Clients {
 
     fn enter(&self, handle: &Handle<Stream>) {
         let shared = Arc::downgrade(handle.shared());
-        self.open().insert(handle.id(), shared);
+        self.registry.lock().insert(handle.id(), shared);
         self.registry.changed.notify_waiters();
         if let Some((code, reason)) = self.registry.farewell.get() {
             // The code was judged when it was set.
             let _ = Sender::new(handle.clone()).start_close(*code, reason.clone());
         }
     }
+}
+
+impl Registry {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ConnectionId, Weak<Shared<Stream>>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     fn leave(&self, id: ConnectionId) {
-        self.open().remove(&id);
-        self.registry.changed.notify_waiters();
+        self.lock().remove(&id);
+        self.changed.notify_waiters();
     }
 }
 
@@ -173,12 +174,13 @@ impl Entry {
         clients: Option<&Clients>,
         place: Option<OwnedSemaphorePermit>,
     ) -> Self {
-        let clients = clients.map(|clients| {
+        let registry = clients.map(|clients| {
             clients.enter(handle);
-            (clients.clone(), handle.id())
+            clients.registry.clone()
         });
         Self {
-            clients,
+            registry,
+            id: handle.id(),
             _place: place,
         }
     }
@@ -186,8 +188,8 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        if let Some((clients, id)) = &self.clients {
-            clients.leave(*id);
+        if let Some(registry) = &self.registry {
+            registry.leave(self.id);
         }
     }
 }

@@ -180,8 +180,7 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Drive<S, Fut> {
     /// Writes, reads and ends the connection, as far as it goes without waiting. `begin` is what
     /// had been read before this poll; the handler was `handed` what came in it.
     fn turn(&mut self, cx: &mut Context<'_>, begin: &mut Option<u64>, handed: bool) -> Turn {
-        let shared = self.shared.clone();
-        let mut link = shared.lock();
+        let mut link = self.shared.lock();
         link.driving = false;
         let mut room = false;
         let turn = loop {

@@ -36,7 +36,7 @@ use crate::socket::WebSocket;
 /// **Backpressure**: a write waits while 64 KiB wait to leave, or the
 /// [backlog](crate::Options::backlog) if that is less, in turn with the other senders of the
 /// connection. So no more than 128 KiB and their framing wait. What was read and not taken is at most
-/// one read of 256 KiB, with what a driven socket reads ahead (64 KiB).
+/// one read of 272 KiB, with what a driven socket reads ahead (64 KiB).
 ///
 /// **The end**: reading gives an end of file after a clean close. Every other end is an error, and
 /// [`io::Error::get_ref`] gives the [`Error`]: `UnexpectedEof` if the peer was gone without a close

@@ -35,16 +35,26 @@ use crate::wakers::Interest;
 /// One handler serves all connections, from several threads at once; what belongs to one of them
 /// is its [`State`](Self::State). The methods are called one at a time for each connection, in the
 /// order in which things have come, and must not block: while one runs, nothing else happens on
-/// its thread. What takes time goes to a task of its own, with a [`sender`](Peer::sender).
+/// its thread. What takes time goes to a task of its own, with a clone of the
+/// [`sender`](Peer::sender).
 ///
-/// Who returns an error has the connection closed with 1011; so has who panics. After that, or once
-/// [`Peer::send`] has said that the connection is closed, no more messages are shown.
+/// Who returns an error has the connection closed with 1011, whatever the error is about: that of
+/// a sender of another connection, say, had better not be passed on with `?`. After that, or once
+/// [`Peer::send`] has said that this connection is closed, which is no failure, no more messages are
+/// shown, and [`on_close`](Self::on_close) follows when the connection has ended. Who panics has it
+/// closed with 1011, too, but nothing more is called then: what must be undone in any case
+/// belongs into the `Drop` of the [`State`](Self::State).
+///
+/// While 64 KiB are queued for a peer, or half of [`Options::backlog`](crate::Options::backlog) if
+/// that is less, nothing is shown and nothing is read: neither its pings nor its close are seen
+/// before it reads, and if it never does, [`Options::write_timeout`](crate::Options::write_timeout)
+/// ends the connection.
 ///
 /// ```
 /// use hybi::events::{Handler, Peer};
 /// use hybi::{MessageRef, Request, Result};
 ///
-/// /// Says how many messages came before.
+/// /// Says how many messages have come.
 /// struct Count;
 ///
 /// impl Handler for Count {
@@ -55,25 +65,28 @@ use crate::wakers::Interest;
 ///         Ok(0)
 ///     }
 ///
-///     fn on_message(&self, peer: &mut Peer<'_, usize>, message: MessageRef<'_>) -> Result<()> {
+///     fn on_message(&self, peer: &mut Peer<'_, usize>, _: MessageRef<'_>) -> Result<()> {
 ///         *peer.state += 1;
-///         peer.send(message)
+///         peer.send(&peer.state.to_string())
 ///     }
 /// }
 /// ```
 pub trait Handler: Send + Sync + 'static {
     /// What is kept for each connection. It is dropped when the connection has ended, also where
-    /// [`on_close`](Self::on_close) is not called because the server's runtime ends.
+    /// [`on_close`](Self::on_close) is not called: the handler has panicked, or the server's runtime
+    /// ends.
     type State: Send + 'static;
 
-    /// The opening handshake is done.
+    /// The opening handshake is done: it is too late to refuse it with a status, but not to
+    /// [`close`](Peer::close). What is sent here is the first that leaves.
     ///
     /// # Errors
     ///
     /// Any; the connection is closed with 1011, and nothing else is called.
     fn on_open(&self, peer: &mut Peer<'_>, request: Request<()>) -> Result<Self::State>;
 
-    /// A message has come.
+    /// A message has come, the whole of it. It lies in the read buffer: what is to be kept is
+    /// [copied](MessageRef::to_message).
     ///
     /// # Errors
     ///
@@ -113,13 +126,17 @@ pub trait Handler: Send + Sync + 'static {
         Ok(())
     }
 
-    /// The connection ends for a fault: the peer broke a rule, the transport failed, a deadline
-    /// has passed. [`on_close`](Self::on_close) follows.
+    /// The connection ends for a fault: the peer broke a rule ([`Error::Protocol`]), the transport
+    /// failed or ended without a close ([`Error::Io`]), a deadline has passed
+    /// ([`Error::Timeout`]). [`on_close`](Self::on_close) follows. It is not called for what the
+    /// handler itself has returned, nor after an [`abort`](Peer::abort).
     fn on_error(&self, peer: &mut Peer<'_, Self::State>, error: Error) {
         let _ = (peer, error);
     }
 
-    /// Nothing comes any more, and nothing can be sent. It is the last call.
+    /// Nothing comes any more, and nothing can be sent; what is queued still leaves. It is the last
+    /// call, and there is one for each connection whose [`on_open`](Self::on_open) has returned a
+    /// state.
     fn on_close(&self, peer: &mut Peer<'_, Self::State>, info: &CloseInfo) {
         let _ = (peer, info);
     }
@@ -240,7 +257,8 @@ impl<'a, T> Peer<'a, T> {
     }
 
     /// The handle of this connection: all that can be asked of it, and clones to send with from
-    /// other tasks.
+    /// other tasks, which can wait for room. Its [`stats`](Sender::stats) count the messages of a
+    /// read when all of them have been shown.
     #[must_use]
     pub fn sender(&self) -> &Sender {
         self.sender
@@ -269,7 +287,7 @@ impl<T> fmt::Debug for Peer<'_, T> {
 ///
 /// # Errors
 ///
-/// What the handler returns.
+/// What the handler returns; how the connection has ended is told to the handler only.
 ///
 /// # Panics
 ///
@@ -342,8 +360,7 @@ impl<H: Handler> Future for Dispatch<H> {
                 }
                 Read::Held(event) => this.audience.show_held(&this.sender, event),
                 Read::Drained => {
-                    this.audience
-                        .show(&this.sender, |handler, peer| handler.on_drain(peer));
+                    this.audience.show(&this.sender, Handler::on_drain);
                 }
                 Read::Nothing => return Poll::Pending,
                 Read::Closed => return Poll::Ready(this.audience.close(&this.sender)),
@@ -400,7 +417,7 @@ impl<H: Handler> Dispatch<H> {
             link.wait(Interest::Flush, cx.waker());
             return Read::Nothing;
         }
-        if std::mem::take(&mut self.audience.choked) {
+        if std::mem::take(&mut self.audience.choked) && link.connection.state() == State::Open {
             return Read::Drained;
         }
         if link.received() > self.seen {

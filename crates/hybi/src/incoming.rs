@@ -162,11 +162,10 @@ impl<S: Io> Handshake<S> {
         let mut head = Vec::new();
         head::write_response(&self.accepted.response().map(|()| ""), &mut head);
         exchange::write(&mut self.stream, &head).await?;
-        let agreed = Agreed {
-            uri: self.request.uri().to_string().into(),
-            protocol: self.accepted.protocol().map(Into::into),
-        };
-        let agreed = Some(agreed);
+        let agreed = Some(Agreed::new(
+            self.request.uri().to_string(),
+            self.accepted.protocol(),
+        ));
         let ws = WebSocket::open(self.stream, Role::Server, options, &self.rest, agreed);
         Ok((ws, self.request))
     }

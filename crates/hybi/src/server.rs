@@ -289,6 +289,7 @@ impl Server {
     /// Serves each client by calling the handler when something comes, as Node's `ws` does; the fast
     /// lane. A message is shown where it lies in the read buffer, and all that is sent in answer to
     /// one read leaves in one write. While 64 KiB or more are queued for a client it is not read.
+    /// [`handle`](Self::handle) shuts it down, and each client's end is told to the handler.
     ///
     /// ```no_run
     /// use hybi::events::{Handler, Peer};

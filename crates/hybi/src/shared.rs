@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::task::{Context, Waker};
 
+use http::Uri;
 use hybi_proto::close::Close;
 use hybi_proto::code::CloseCode;
 use hybi_proto::connection::{Connection, State};
@@ -43,9 +44,23 @@ pub struct ConnectionId(u64);
 /// What the opening handshake has settled.
 #[derive(Debug)]
 pub(crate) struct Agreed {
-    /// As text, which is a quarter of the size of a `Uri`.
-    pub(crate) uri: Box<str>,
+    /// As text, which is a quarter of the size of a `Uri`; none is "/", as most are.
+    uri: Option<Box<str>>,
     pub(crate) protocol: Option<Box<str>>,
+}
+
+impl Agreed {
+    pub(crate) fn new(uri: String, protocol: Option<&str>) -> Self {
+        let uri = Some(uri).filter(|uri| uri != "/");
+        Self {
+            uri: uri.map(Into::into),
+            protocol: protocol.map(Into::into),
+        }
+    }
+
+    pub(crate) fn uri(&self) -> Option<Uri> {
+        self.uri.as_deref().unwrap_or("/").parse().ok()
+    }
 }
 
 impl<S: Io> Shared<S> {

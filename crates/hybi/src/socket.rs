@@ -332,7 +332,7 @@ impl<S: Io> WebSocket<S> {
     /// On a client the URL without fragment and credentials, on a server the request's target.
     #[must_use]
     pub fn uri(&self) -> Option<Uri> {
-        self.handle().agreed()?.uri.parse().ok()
+        self.handle().agreed()?.uri()
     }
 }
 

@@ -224,7 +224,29 @@ async fn tcp_passes_through_a_tunnel() {
 
 #[tokio::test]
 async fn who_chats_is_heard_in_the_same_room_only() {
-    let (_server, addr) = Program::serve("chat", &[]).await;
+    chats(Program::serve("chat", &[]).await).await;
+}
+
+#[tokio::test]
+async fn who_chats_where_a_handler_is_called_is_heard_in_the_same_room_only() {
+    chats(Program::serve("event_chat", &[]).await).await;
+}
+
+#[tokio::test]
+async fn a_handler_that_is_called_answers_what_it_is_told() {
+    let (_server, addr) = Program::serve("event_echo", &[]).await;
+    let mut ws = enter(format!("ws://{addr}/")).await;
+    for text in ["one", "", "two"] {
+        says(&mut ws, text).await;
+        hears(&mut ws, text).await;
+    }
+    let large = noise((3 << 20) + 7);
+    ends(ws.send(large.clone())).await.unwrap();
+    assert_eq!(ends(ws.recv()).await.unwrap(), Some(large.into()));
+    ends(ws.close(CloseCode::NORMAL, "")).await.unwrap();
+}
+
+async fn chats((_server, addr): (Program, String)) {
     let visit = async |room: &str, name: &str| {
         let url = format!("ws://{addr}/{room}?{name}");
         let mut ws = ends(hybi::connect(url)).await.unwrap();

@@ -100,6 +100,7 @@ const PONGS: u8 = 16;
 impl Connection {
     /// A connection whose opening handshake is done.
     #[must_use]
+    #[allow(clippy::needless_pass_by_value)] // they are given away, in whatever form they are kept
     pub fn new(role: Role, limits: Limits) -> Self {
         let masks = match role {
             Role::Server => None,

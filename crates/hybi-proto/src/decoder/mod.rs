@@ -47,6 +47,8 @@ pub struct Decoder {
     masked: bool,
     /// What comes is of no interest: the peer broke a rule, or has closed.
     silent: bool,
+    /// The message before was large, so that the next one may be: see [`FIRST`].
+    after_large: bool,
 }
 
 /// What [`Decoder::next_shown`] finds.
@@ -93,6 +95,11 @@ const PIECE: usize = 64 << 10;
 /// book-keeping.
 const COPIED: usize = 8 << 10;
 
+/// Behind a message of so many bytes, only [`FIRST`] bytes are asked for: if the next one is large,
+/// too, the rest of it can be read straight into a buffer of its own, and need not be copied.
+const LARGE: usize = 512 << 10;
+const FIRST: usize = 16 << 10;
+
 /// A number of fragments that is never too many.
 const UNLIMITED: u32 = u32::MAX;
 
@@ -120,6 +127,7 @@ impl Decoder {
             fragments: limits.fragments.unwrap_or(UNLIMITED),
             masked,
             silent: false,
+            after_large: false,
         }
     }
 
@@ -204,7 +212,8 @@ impl Decoder {
             }
         }
         let room = self.buffer.capacity() - self.buffer.len();
-        (&mut self.buffer).limit(room)
+        let most = if self.after_large { FIRST } else { room };
+        (&mut self.buffer).limit(room.min(most))
     }
 
     /// The number of bytes that have come and whose meaning is not stored yet.
@@ -304,6 +313,7 @@ impl Decoder {
                     Step::Payload { .. } => return Ok(None),
                     Step::Whole => {
                         self.messages += 1;
+                        self.after_large = joined.bytes().len() >= LARGE;
                         return Ok(Some(Found::Message(joined.kind(), Place::Joined)));
                     }
                 }
@@ -312,6 +322,7 @@ impl Decoder {
                 return Ok(None);
             };
             self.admit(&header)?;
+            self.after_large = false;
             // `admit` has bounded the length by the limit, a usize.
             let len = header.len as usize;
             let payload = self.start + size..self.start + size + len;

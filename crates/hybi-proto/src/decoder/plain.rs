@@ -56,6 +56,7 @@ impl Decoder {
         let start = self.start + size;
         self.start = start + len;
         self.messages += 1;
+        self.after_large = false;
         Some((kind, start..start + len))
     }
 }

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::io::IoSlice;
 
+use bytes::BufMut;
 use hybi_proto::connection::{Connection, Role};
 use hybi_proto::error::ProtocolError::{self, *};
 use hybi_proto::frame::{self, Header};
@@ -499,4 +500,18 @@ fn a_fault_comes_behind_a_large_frame_that_was_wholly_delivered() {
     let text = String::from_utf8(payload.clone()).unwrap();
     let frames = [frame(0x81, &payload), unhex("83 00")];
     refused(&frames, &[Text(&text)], Opcode(3), "88 02 03 ea");
+}
+
+#[test]
+fn behind_a_large_message_a_little_is_asked_for_first_so_that_the_next_need_not_be_copied() {
+    let mut ws = server();
+    ws.conn.lend_inbox(Vec::with_capacity(256 << 10));
+    assert_eq!(ws.conn.inbox().remaining_mut(), 256 << 10);
+    let large = frame(0x82, &vec![7; 600 << 10]);
+    for _ in 0..2 {
+        assert_eq!(ws.frames([large.clone()]).len(), 1);
+        assert_eq!(ws.conn.inbox().remaining_mut(), 16 << 10);
+    }
+    assert_eq!(ws.frames([frame(0x82, b"small")]).len(), 1);
+    assert_eq!(ws.conn.inbox().remaining_mut(), 256 << 10);
 }

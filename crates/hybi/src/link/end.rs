@@ -21,7 +21,7 @@ pub(super) enum End {
     /// Writing is shut down; what still comes is discarded until the peer has done the same, for
     /// closing a socket with unread input would send a reset, which destroys the very frame that
     /// says why.
-    Lingering { left: usize },
+    Lingering { left: u32 },
     /// The transport is gone.
     Ended,
 }
@@ -31,7 +31,7 @@ impl<S: Io> Link<S> {
     pub(crate) fn lose(&mut self, error: Error) {
         if self.connection.state() != State::Closed {
             self.span.failed(&error);
-            self.fault.get_or_insert(error);
+            self.fault.get_or_insert_with(|| Box::new(error));
             self.connection.lost();
         }
         self.drop_transport();
@@ -56,7 +56,7 @@ impl<S: Io> Link<S> {
     /// ended.
     pub(crate) fn verdict(&mut self) -> Result<(), Error> {
         match &mut self.fault {
-            Some(fault) => Err(std::mem::replace(fault, Error::Closed)),
+            Some(fault) => Err(std::mem::replace(&mut **fault, Error::Closed)),
             None if self.connection.close_info().is_some_and(|info| info.clean) => Ok(()),
             None => Err(Error::Closed),
         }
@@ -64,7 +64,7 @@ impl<S: Io> Link<S> {
 
     /// An error of the transport forbids to send, although it is the receiver that learns why.
     pub(crate) fn may_send(&self) -> Result<(), Error> {
-        match &self.fault {
+        match self.fault.as_deref() {
             Some(Error::Io(error)) => Err(Error::Io(error.kind().into())),
             _ => Ok(()),
         }
@@ -83,7 +83,8 @@ impl<S: Io> Link<S> {
 
     /// Remembers why the connection has failed, for the receiver.
     pub(crate) fn fail(&mut self, error: ProtocolError) {
-        self.fault.get_or_insert(Error::Protocol(error));
+        self.fault
+            .get_or_insert_with(|| Box::new(Error::Protocol(error)));
     }
 
     pub(crate) fn has_fault(&self) -> bool {
@@ -108,11 +109,13 @@ impl<S: Io> Link<S> {
                 // Nothing can be done about a transport that cannot even be shut down.
                 let _ = ready!(Pin::new(io).poll_shutdown(&mut cx));
             }
-            self.end = End::Lingering { left: LINGER };
+            self.end = End::Lingering {
+                left: LINGER as u32,
+            };
             self.deadlines.note(Owed::End, true);
         }
         if let End::Lingering { left } = self.end {
-            ready!(self.poll_discard(left));
+            ready!(self.poll_discard(left as usize));
             self.drop_transport();
         }
         Poll::Ready(())
@@ -136,7 +139,7 @@ impl<S: Io> Link<S> {
         buffer.clear();
         buffer::keep_read(buffer);
         if let End::Lingering { left: rest } = &mut self.end {
-            *rest = left;
+            *rest = left as u32;
         }
         end
     }

@@ -1,15 +1,16 @@
 //! One connection and its transport.
 //!
 //! Here is the waiting that the protocol does not know: filling the inbox and draining the outbox;
-//! in `due` the deadlines, in `end` the lingering end. Who calls it is the handle's or the driver's
+//! in `ahead` what is decoded for a busy receiver, in `due` the deadlines, in `end` the lingering end. Who calls it is the handle's or the driver's
 //! affair.
 
+mod ahead;
 mod due;
 mod end;
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, IoSlice};
+use std::num::NonZeroU64;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
@@ -18,7 +19,7 @@ use std::time::Duration;
 use bytes::BufMut;
 use hybi_proto::connection::{Connection, Role, State};
 use hybi_proto::error::{ProtocolError, SendError};
-use hybi_proto::message::{Event, EventRef, Part};
+use hybi_proto::message::EventRef;
 use tokio::io::AsyncReadExt;
 use tokio::task::coop;
 
@@ -34,6 +35,7 @@ use crate::stats::Stats;
 use crate::trace::Span;
 use crate::wakers::{Interest, Wakers};
 
+use ahead::{AHEAD, Ahead};
 use end::End;
 
 /// The connection and its transport.
@@ -46,17 +48,14 @@ pub(crate) struct Link<S> {
     pub(crate) connection: Connection,
     /// Events taken, for [`spends_budget`](Self::spends_budget).
     taken: u8,
-    /// Events that were decoded while their receiver was busy, so that what the peer asks in
-    /// between is answered.
-    ready: VecDeque<Result<Event, ProtocolError>>,
+    /// What was decoded while the receiver was busy.
+    ahead: Option<Box<Ahead>>,
     /// A part of a message was taken, and not the last one yet.
     reading: bool,
     /// The same of the message that is being decoded, which may be ahead of what is taken.
     in_parts: bool,
-    /// What `ready` holds, in bytes.
-    ahead: usize,
     /// Bytes that were read although nobody waited for them, and were not asked for since.
-    unasked: usize,
+    unasked: u32,
     /// The thread's read buffer is lent.
     lent: bool,
     /// The thread's buffer for outgoing frames is lent.
@@ -90,15 +89,15 @@ pub(crate) struct Link<S> {
     pub(crate) abandoned: bool,
     end: End,
     /// Why the connection ended, until it was told; then [`Error::Closed`].
-    fault: Option<Error>,
+    fault: Option<Box<Error>>,
     /// A stream has given that error, or another: it has ended.
     pub(crate) told: bool,
     /// Some of what was queued was given up.
     cut: bool,
     deadlines: Deadlines,
     pings: Option<Box<Pings>>,
-    /// Of the last ping that was answered.
-    round_trip: Option<Duration>,
+    /// Of the last ping that was answered, in nanoseconds.
+    round_trip: Option<NonZeroU64>,
     /// Bytes read and written.
     received: u64,
     sent: u64,
@@ -109,10 +108,6 @@ pub(crate) struct Link<S> {
     /// A read waits for the peer. Where nobody reads, the peer owes us nothing.
     starved: bool,
 }
-
-/// What is read ahead of a busy receiver, in bytes; each event also costs what it takes to hold it.
-const AHEAD: usize = 64 << 10;
-const HOLD: usize = 64;
 
 /// While so many bytes are queued, or half the backlog, an event handler is shown nothing, and its
 /// connection is not read.
@@ -155,10 +150,9 @@ impl<S: Io> Link<S> {
             entry: None,
             connection,
             taken: 0,
-            ready: VecDeque::new(),
+            ahead: None,
             reading: false,
             in_parts: false,
-            ahead: 0,
             unasked: 0,
             lent: false,
             lent_outbox: false,
@@ -196,116 +190,18 @@ impl<S: Io> Link<S> {
         self.io.as_ref()
     }
 
-    /// The next event that is here, with the error that ends the connection behind the last.
-    pub(crate) fn next(&mut self) -> Option<Result<Event, ProtocolError>> {
-        self.stop_reading();
-        self.take(false)
-    }
-
-    /// As [`next`](Self::next), but a message in [parts](Event::Part) as they come.
-    pub(crate) fn next_part(&mut self) -> Option<Result<Event, ProtocolError>> {
-        let mut event = self.take(true)?;
-        if let Ok(Event::Message(message)) = event {
-            event = Ok(Event::Part(Part {
-                kind: message.kind(),
-                bytes: message.into_bytes(),
-                last: true,
-            }));
-        }
-        if let Ok(Event::Part(part)) = &event {
-            self.reading = !part.last;
-        }
-        Some(event)
-    }
-
-    /// Forgets the rest of a message of which parts were taken.
-    pub(crate) fn stop_reading(&mut self) {
-        if !std::mem::take(&mut self.reading) {
-            return;
-        }
-        if std::mem::take(&mut self.in_parts) {
-            self.connection.skip();
-        }
-        let mut over = false;
-        self.ready.retain(|event| match event {
-            Ok(Event::Part(part)) if !over => {
-                over = part.last;
-                self.ahead -= cost(event);
-                false
-            }
-            _ => true,
-        });
-        self.ready.shrink_to_fit();
-    }
-
-    fn take(&mut self, parts: bool) -> Option<Result<Event, ProtocolError>> {
-        if let Some(event) = self.ready.pop_front() {
-            self.ahead -= cost(&event);
-            self.unasked = self.unasked.saturating_sub(cost(&event) - HOLD);
-            if self.ready.is_empty() {
-                // What a burst needed is not kept.
-                self.ready = VecDeque::new();
-            }
-            match &event {
-                Ok(Event::Close(_)) => self.connection.answer(),
-                // Its answer is not too late either.
-                _ => self.grace = self.connection.owes_close(),
-            }
-            return Some(event);
-        }
-        let event = self.decode(parts);
-        if event.is_none() {
-            self.unasked = 0;
-        }
-        event
-    }
-
     /// Whether this event is one of those that cost a unit of the runtime's cooperative budget.
     pub(crate) fn spends_budget(&mut self) -> bool {
         self.taken = (self.taken + 1) % EVENTS;
         self.taken == 0
     }
 
-    /// Decodes what is here although nobody asks for it yet, so that pings and closes are
-    /// answered, up to [`AHEAD`]; a close not yet, if `hold_close`.
-    pub(crate) fn decode_ahead(&mut self, hold_close: bool) {
-        let owed = self.connection.owes_close();
-        self.connection.hold_close(hold_close);
-        while !self.is_ahead()
-            && let Some(event) = self.decode(false)
-        {
-            self.hold(event);
-        }
-        self.connection.hold_close(false);
-        self.grace |= self.connection.owes_close() && !owed;
-    }
-
-    /// Whether the answer to a close has to wait for who waits for room.
-    pub(crate) fn holds_close(&self) -> bool {
-        self.waited_for && (self.grace || self.ready.len() > 1)
-    }
-
-    fn decode(&mut self, parts: bool) -> Option<Result<Event, ProtocolError>> {
-        let event = if parts || self.in_parts {
-            self.connection.next_part()
-        } else {
-            self.connection.next_owned()
-        };
-        let event = event.transpose();
-        if let Some(Ok(Event::Part(part))) = &event {
-            self.in_parts = !part.last;
-        }
-        match &event {
-            Some(Err(error)) => self.span.violated(*error),
-            Some(Ok(Event::Pong(payload))) => self.hear_pong(payload),
-            _ => {}
-        }
-        event
-    }
-
     fn hear_pong(&mut self, payload: &[u8]) {
         if let Some(pings) = &mut self.pings {
-            self.round_trip = pings.answered(payload).or(self.round_trip);
+            let nanos = pings
+                .answered(payload)
+                .map(|time| time.as_nanos().max(1) as u64);
+            self.round_trip = nanos.and_then(NonZeroU64::new).or(self.round_trip);
             if pings.is_empty() {
                 self.pings = None;
             }
@@ -333,16 +229,6 @@ impl<S: Io> Link<S> {
         Ok(self.pings.get_or_insert_default().sent(payload))
     }
 
-    fn hold(&mut self, event: Result<Event, ProtocolError>) {
-        self.ahead += cost(&event);
-        self.ready.push_back(event);
-    }
-
-    /// Whether the receiver is so far behind that reading has to wait for it.
-    pub(crate) fn is_ahead(&self) -> bool {
-        self.ahead >= AHEAD || self.unasked >= AHEAD || self.choked
-    }
-
     /// Whether so much is queued that an event handler is not asked for more.
     pub(crate) fn is_choked(&self) -> bool {
         self.connection.buffered() >= CHOKED.min(self.half())
@@ -356,11 +242,6 @@ impl<S: Io> Link<S> {
     /// Whether so much is queued that it has to leave before an event handler is asked for more.
     pub(crate) fn is_pressed(&self) -> bool {
         self.connection.buffered() >= GATHERED.min(self.half())
-    }
-
-    /// Whether an event, or the error behind the last, can be taken without waiting.
-    pub(crate) fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
     }
 
     /// Those who wait for this connection. Unless a driver sees to it, the transport wakes them.
@@ -542,7 +423,7 @@ impl<S: Io> Link<S> {
     /// not stay for the answer.
     fn break_off(&mut self, error: io::Error) {
         if self.connection.state() != State::Closed {
-            self.fault.get_or_insert(Error::Io(error));
+            self.fault.get_or_insert_with(|| Box::new(Error::Io(error)));
         }
         self.cut |= self.connection.buffered() > 0;
         self.connection.clear();
@@ -569,7 +450,7 @@ impl<S: Io> Link<S> {
         let most = if asked {
             READ
         } else {
-            AHEAD.saturating_sub(self.unasked)
+            AHEAD.saturating_sub(self.unasked as usize)
         };
         inbox.set_limit(inbox.remaining_mut().min(most));
         let Poll::Ready(read) = pin!(io.read_buf(&mut inbox)).poll(&mut cx) else {
@@ -584,7 +465,7 @@ impl<S: Io> Link<S> {
             Ok(n) => {
                 self.pulse.hear();
                 self.received += n as u64;
-                self.unasked += if asked { 0 } else { n };
+                self.unasked += if asked { 0 } else { n as u32 };
                 self.deadlines.note(Owed::Message, false);
                 return Poll::Ready(true);
             }
@@ -607,24 +488,17 @@ impl<S: Io> Link<S> {
             messages_sent: self.connection.messages_sent(),
             bytes_sent: self.sent,
             buffered: self.connection.buffered(),
-            round_trip: self.round_trip,
+            round_trip: self
+                .round_trip
+                .map(|nanos| Duration::from_nanos(nanos.get())),
             dropped: self.connection.dropped(),
         }
     }
 }
 
-/// What an event costs while it waits.
-fn cost(event: &Result<Event, ProtocolError>) -> usize {
-    HOLD + match event {
-        Ok(Event::Message(message)) => message.len(),
-        Ok(Event::Part(part)) => part.bytes.len(),
-        _ => 0,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use hybi_proto::message::Message;
+    use hybi_proto::message::{Event, Message};
     use tokio::io::{AsyncWriteExt, duplex};
 
     use super::*;
@@ -652,7 +526,7 @@ mod tests {
         link.return_outbox();
         assert!(link.poll_fill(true).is_pending());
         link.return_inbox();
-        assert_eq!(link.ready.capacity(), 0);
+        assert!(link.ahead.is_none());
         assert_eq!(link.connection.reclaim_inbox().capacity(), 0);
         assert_eq!(link.connection.outbox().reclaim().capacity(), 0);
     }

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::support::{ends, masked, numbers, settle, unmasked};
+use crate::support::{ends, masked, numbers, own_waker, settle, unmasked};
 
 /// What a handler is asked to do in the middle of a connection.
 pub(crate) enum Call<'a> {
@@ -475,9 +475,7 @@ async fn messages_between_our_close_and_the_peers_are_shown_until_the_handler_wa
             &Options::new(),
         );
         let user = Noted::new(move |peer, call| match call {
-            Call::Message(message) if message == MessageRef::Text("stop") => {
-                peer.close(CloseCode::NORMAL, "")
-            }
+            Call::Message(MessageRef::Text("stop")) => peer.close(CloseCode::NORMAL, ""),
             Call::Message(message) if sends => peer.send(message),
             _ => Ok(()),
         });
@@ -958,6 +956,59 @@ async fn a_peer_that_is_silent_for_too_long_or_here_for_too_long_is_given_up() {
     assert_eq!(seen_by(peer).await, [Frame::close(1001, reason)]);
     ends(task).await.unwrap().unwrap();
     assert_eq!(calls.all(), ["open", "close 1001 clean by us", "drop"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_may_be_driven_by_a_handler_too() {
+    let (mut peer, ws) = Peer::server();
+    let (task, calls) = Noted::echo().opens(|peer| peer.send("hello")).serve(ws);
+    assert_eq!(ends(peer.recv()).await.unwrap(), Some(Frame::text("hello")));
+    peer.send(Frame::text("one")).await.unwrap();
+    assert_eq!(ends(peer.recv()).await.unwrap(), Some(Frame::text("one")));
+    peer.send(Frame::close(1000, "")).await.unwrap();
+    assert_eq!(
+        ends(peer.recv()).await.unwrap(),
+        Some(Frame::close(1000, ""))
+    );
+    drop(peer);
+    ends(task).await.unwrap().unwrap();
+    let expected = ["open", "message one", "close 1000 clean by peer", "drop"];
+    assert_eq!(calls.all(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_is_called_whatever_polls_its_driver() {
+    let events = |ws| events::drive(ws, Request::new(()), Arc::new(Noted::echo()));
+    for nested in [false, true] {
+        let (mut peer, ws) = Peer::client();
+        let task = tokio::spawn(async move {
+            let idle = own_waker(std::future::pending::<Result<()>>());
+            if nested {
+                // As a handler of `Server::serve` does that wants both.
+                hybi::drive(ws, events).await
+            } else {
+                tokio::select! {
+                    result = own_waker(events(ws)) => result,
+                    result = idle => result,
+                }
+            }
+        });
+        for n in numbers(0..20) {
+            settle().await;
+            peer.send(n.clone()).await.unwrap();
+            assert_eq!(ends(peer.recv()).await.unwrap(), Some(n));
+        }
+        let large = Frame::binary(vec![7; 500_000]);
+        let (mut read, expected) = (Vec::new(), large.encode(None));
+        for piece in masked(&[large]).chunks(30_000) {
+            peer.bytes(piece).await.unwrap();
+        }
+        read.extend(ends(peer.take(expected.len())).await.unwrap());
+        assert!(read == expected);
+        peer.send(Frame::close(1001, "")).await.unwrap();
+        assert_eq!(seen_by(peer).await, [Frame::close(1001, "")]);
+        ends(task).await.unwrap().unwrap();
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -510,6 +510,25 @@ async fn a_flood_of_questions_with_long_answers_lets_other_tasks_have_a_turn() {
     task.abort();
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_has_closed_is_not_told_that_there_is_room_to_send() {
+    let frames = [&numbers(0..3)[..], &[Frame::close(1000, "")]].concat();
+    let (ws, _) = scripted(Script::new().read(masked(&frames)).eof(), &Options::new());
+    let user = Noted::new(|peer, call| match call {
+        Call::Message(MessageRef::Text("0")) => {
+            peer.send(&vec![7; 300 * KIB])?;
+            peer.close(hybi::CloseCode::NORMAL, "")
+        }
+        Call::Drain => peer.send("more"),
+        _ => Ok(()),
+    });
+    let (task, calls) = user.serve(ws);
+    ends(task).await.unwrap().unwrap();
+    let shown = ["open", "message 0", "message 1", "message 2"];
+    let end = ["close 1000 clean by us", "drop"];
+    assert_eq!(calls.all(), [&shown[..], &end].concat());
+}
+
 /// A server of this handler, its URL and its clients.
 async fn listen(user: Noted) -> (String, Clients) {
     let server = Server::bind("127.0.0.1:0").await.unwrap();
