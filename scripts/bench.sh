@@ -11,6 +11,7 @@
 #   f  echo,   4 connections,  2 in flight, 1 MiB binary
 #   h  memory of an idle connection
 #   i  broadcast of 128 B to 256 clients, 1 and 8 in flight
+#   m  decoding, encoding, masking and checking UTF-8, in memory
 #
 # Builds bench/ and measures all rows, 9 rounds each, in less than fifteen minutes; then writes
 # bench/RESULTS.md. Rows that are named are measured alone, and printed. `--also` puts another
@@ -24,10 +25,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 usage() {
-    sed -n 's/^# \{0,1\}//; 2,13p' "$0" >&2
+    sed -n 's/^# \{0,1\}//; 2,14p' "$0" >&2
     exit 2
 }
-all=(a b c d e f h i)
+all=(a b c d e f h i m)
 rounds=9 also=() rows=()
 while [ $# -gt 0 ]; do
     case $1 in
@@ -41,7 +42,7 @@ while [ $# -gt 0 ]; do
         also+=("$2")
         shift
         ;;
-    [a-fhi]) rows+=("$1") ;;
+    [a-fhim]) rows+=("$1") ;;
     *) usage ;;
     esac
     shift
@@ -70,6 +71,7 @@ load() {
 # The doors of the library, each a line: the first is the one that others are compared with.
 hybi=(
     "hybi async=$bin/hybi echo {port}"
+    "hybi events=$bin/hybi echo-events {port}"
 )
 raw="raw TCP=$bin/raw-tcp echo {port}"
 always=(
@@ -117,6 +119,7 @@ row() {
             "tokio-tungstenite, split=$bin/tokio-tungstenite broadcast-split {port}" \
             "tokio-tungstenite, select=$bin/tokio-tungstenite broadcast {port}"
         ;;
+    m) taskset --cpu-list 1 "$bin/memory" ;;
     esac
 }
 
