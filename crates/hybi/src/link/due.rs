@@ -94,7 +94,7 @@ impl<S: Io> Link<S> {
         let deaf = self.is_ahead();
         match self.pulse.tick(self.deadlines.options(), deaf) {
             None => return,
-            Some(Beat::Dead(why)) => return self.lose(Error::Timeout(why)),
+            Some(Beat::Dead(why)) => self.lose(Error::Timeout(why)),
             Some(Beat::Ping) => {
                 if self.connection.ping(b"").is_err() {
                     // What waits to leave has a deadline of its own.
@@ -108,7 +108,7 @@ impl<S: Io> Link<S> {
                 self.connection.close(close.as_ref());
             }
         }
-        // Whoever sees to the transport writes it.
+        // Whoever sees to the transport writes it, or ends.
         self.waker.wake_by_ref();
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hybi::test::{Frame, Peer};
 use hybi::{CloseCode, Error, Heartbeat, Options, Role, Server, Timeout, WebSocket, drive};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use crate::support::ends;
@@ -131,6 +132,29 @@ async fn a_server_pings_all_its_clients_from_one_ticker() {
         let event = tokio::time::timeout(60 * SECOND, ws.recv_event()).await;
         assert_eq!(event.unwrap().unwrap(), Some(hybi::Event::Ping("".into())));
     }
+}
+
+#[tokio::test]
+async fn the_ticker_of_a_server_ends_who_does_not_answer() {
+    let heartbeat = Heartbeat::every(Duration::from_millis(20)).timeout(Duration::from_millis(20));
+    let server = Server::bind("127.0.0.1:0").await.unwrap();
+    let server = server.options(Options::new().heartbeat(heartbeat));
+    let url = format!("ws://{}/", server.local_addr().unwrap());
+    let (ended, mut ends) = mpsc::unbounded_channel();
+    tokio::spawn(server.serve(move |ws, _request| {
+        let ended = ended.clone();
+        async move {
+            let end = wait_for_the_end(ws).await;
+            let _ = ended.send(end);
+            Ok(())
+        }
+    }));
+    let _silent = hybi::connect(&*url).await.unwrap();
+    let end = tokio::time::timeout(60 * SECOND, ends.recv()).await;
+    assert!(
+        matches!(end, Ok(Some(Err(Error::Timeout(Timeout::Heartbeat))))),
+        "{end:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
