@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use hybi_proto::close::Close;
 use hybi_proto::code::CloseCode;
@@ -75,6 +76,7 @@ where
         span,
         outcome,
         told: State::Open,
+        busy: None,
     }
 }
 
@@ -88,6 +90,10 @@ pub struct Drive<S: Io, Fut> {
     outcome: Option<Outcome>,
     /// Those who wait have been told that it is so far.
     told: State,
+    /// Until then it looks again instead of waiting: see [`Options::busy_poll`].
+    ///
+    /// [`Options::busy_poll`]: crate::Options::busy_poll
+    busy: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -105,8 +111,8 @@ const TURN: u64 = 1 << 20;
 enum Turn {
     /// Poll the handler: what it waits for has come.
     Handler,
-    /// Wait.
-    Wait,
+    /// Wait, or look again for so long after something has come.
+    Wait(Option<Duration>),
     /// Nothing: the connection has ended.
     Ended,
 }
@@ -127,7 +133,11 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Future for Drive<S, Fut> {
             match this.turn(cx, &mut begin, handed) {
                 Turn::Handler => handed = true,
                 Turn::Ended if this.handler.is_none() => break,
-                Turn::Wait | Turn::Ended => return Poll::Pending,
+                Turn::Wait(Some(time)) => {
+                    this.look_again(cx, handed, time);
+                    return Poll::Pending;
+                }
+                Turn::Wait(None) | Turn::Ended => return Poll::Pending,
             }
         }
         match this.outcome.take() {
@@ -230,7 +240,7 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Drive<S, Fut> {
                         continue;
                     }
                     cx.waker().wake_by_ref();
-                    break Turn::Wait;
+                    break Turn::Wait(None);
                 }
                 if read {
                     continue;
@@ -241,7 +251,7 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Drive<S, Fut> {
                 }
             }
             if link.poll_deadlines().is_pending() {
-                break Turn::Wait;
+                break Turn::Wait(link.busy_poll());
             }
         };
         if matches!(turn, Turn::Handler) {
@@ -251,6 +261,19 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Drive<S, Fut> {
             link.return_inbox();
         }
         turn
+    }
+
+    /// Keeps the thread awake for a while after something has come. The clock is the system's: a
+    /// paused one would stand still while a task wakes itself.
+    fn look_again(&mut self, cx: &Context<'_>, handed: bool, time: Duration) {
+        let now = Instant::now();
+        if handed {
+            self.busy = now.checked_add(time);
+        }
+        self.busy.take_if(|until| now >= *until);
+        if self.busy.is_some() {
+            cx.waker().wake_by_ref();
+        }
     }
 
     /// Takes note of what has come while nobody waits for it.

@@ -286,6 +286,11 @@ impl<S: Io> Link<S> {
         self.lend_outbox();
     }
 
+    /// How long the driver goes on after something has come.
+    pub(crate) fn busy_poll(&self) -> Option<Duration> {
+        self.deadlines.options().busy_poll
+    }
+
     /// Wakes who drives this connection.
     pub(crate) fn wake_driver(&self) {
         self.waker.wake_by_ref();

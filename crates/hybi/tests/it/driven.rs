@@ -3,13 +3,17 @@
 use std::future::{poll_fn, ready};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Wake};
 use std::time::Duration;
 
 use hybi::test::{Frame, Peer, Script};
 use hybi::{CloseCode, Error, Event, Message, Options, Role, State, drive};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::support::{echo, ends, masked, numbers, own_waker, server, settle, unmasked};
+use crate::support::{
+    echo, ends, masked, numbers, own_waker, server, server_with, settle, unmasked,
+};
 
 const GOODBYE: u16 = 1000;
 
@@ -546,4 +550,37 @@ async fn a_violation_is_answered_while_the_handler_is_busy_and_told_once() {
     answer.notify_one();
     let error = ends(task).await.unwrap().unwrap_err();
     assert!(matches!(error, Error::Protocol(_)));
+}
+
+/// Whether a driver that has just handed a message over asks to be polled again at once.
+fn looks_again(options: &Options) -> bool {
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let (ws, log) = server_with(Script::new(), options);
+    let mut driver = pin!(drive(ws, echo));
+    let woken = Arc::new(Woken::default());
+    let waker = woken.clone().into();
+    let mut poll = || driver.as_mut().poll(&mut Context::from_waker(&waker));
+    assert!(poll().is_pending());
+    log.read(masked(&numbers(0..1)));
+    assert!(woken.0.swap(false, Ordering::Relaxed));
+    assert!(poll().is_pending());
+    assert_eq!(log.written(), unmasked(&numbers(0..1)));
+    let again = woken.0.swap(false, Ordering::Relaxed);
+    assert!(poll().is_pending());
+    assert_eq!(woken.0.load(Ordering::Relaxed), again);
+    again
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_driver_that_polls_busily_looks_again_for_a_time_after_something_has_come() {
+    let hour = Duration::from_secs(3600);
+    assert!(looks_again(&Options::new().busy_poll(hour)));
+    assert!(!looks_again(&Options::new().busy_poll(Duration::ZERO)));
+    assert!(!looks_again(&Options::new()));
 }
