@@ -250,11 +250,11 @@ async fn no_more_is_queued_or_read_ahead_when_it_is_the_driver_that_finds_room()
         Ok(())
     });
     let (task, calls) = user.serve(ws);
-    for _ in 0..1500 {
+    for _ in 0..60 {
         tokio::task::yield_now().await;
     }
     let shown = calls.all().iter().filter(|call| *call != "drain").count();
-    assert!(shown > 500, "{shown}");
+    assert!(shown > 30, "{shown}");
     let most = most_queued.load(Ordering::Relaxed);
     assert!(
         (256 * KIB..330 * KIB).contains(&most),
@@ -480,17 +480,17 @@ async fn a_handler_that_fills_what_has_drained_lets_other_tasks_have_a_turn() {
         peer.send(&vec![7; 100 * KIB])
     });
     let (task, _) = user.serve(ws);
-    for _ in 0..100 {
+    for _ in 0..8 {
         tokio::task::yield_now().await;
     }
     assert!(!task.is_finished());
-    assert!(calls.load(Ordering::Relaxed) > 50);
+    assert!(calls.load(Ordering::Relaxed) > 8);
     task.abort();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_questions_with_long_answers_lets_other_tasks_have_a_turn() {
-    let (ws, _) = wide(Script::new().read(masked(&numbers(0..20_000))), false);
+    let (ws, _) = wide(Script::new().read(masked(&numbers(0..3_000))), false);
     let calls = Arc::new(AtomicUsize::new(0));
     let count = calls.clone();
     let user = Noted::new(move |peer, call| {
@@ -503,10 +503,10 @@ async fn a_flood_of_questions_with_long_answers_lets_other_tasks_have_a_turn() {
     let (task, _) = user.serve(ws);
     tokio::task::yield_now().await;
     assert!(calls.load(Ordering::Relaxed) < 1000);
-    for _ in 0..20_000 {
+    for _ in 0..3_000 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(calls.load(Ordering::Relaxed), 20_000);
+    assert_eq!(calls.load(Ordering::Relaxed), 3_000);
     task.abort();
 }
 
