@@ -24,8 +24,11 @@ struct Pool {
 /// Smaller payloads are left to the allocator, which is good at them.
 pub(crate) const LARGE: usize = 32 << 10;
 
+/// A larger buffer is not kept: it would be much memory for one message.
+const MOST: usize = 2 << 20;
+
 /// What a thread keeps, in bytes.
-const KEPT: usize = 8 << 20;
+const KEPT: usize = 4 << 20;
 
 /// A buffer may be so much larger than what it is used for, beyond twice its size.
 const PAGE: usize = 4 << 10;
@@ -51,7 +54,7 @@ pub(crate) fn find(len: usize) -> Option<Vec<u8>> {
 /// Gives a buffer back that nobody needs any more.
 pub(crate) fn give(mut buffer: Vec<u8>) {
     let capacity = buffer.capacity();
-    if !(LARGE..=KEPT).contains(&capacity) {
+    if !(LARGE..=MOST).contains(&capacity) {
         return;
     }
     buffer.clear();
@@ -124,8 +127,8 @@ mod tests {
         let many: Vec<Bytes> = (0..20).map(|_| copy(&vec![0; 1 << 20])).collect();
         drop(many);
         drop(copy(&[0; LARGE]));
-        drop(copy(&vec![0; KEPT + 1]));
-        assert!(find(KEPT + 1).is_none());
+        drop(copy(&vec![0; MOST + 1]));
+        assert!(find(MOST + 1).is_none());
         POOL.with(|pool| {
             let pool = pool.borrow();
             let bytes: usize = pool.buffers.iter().map(Vec::capacity).sum();
