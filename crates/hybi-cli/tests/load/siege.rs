@@ -30,8 +30,9 @@ pub(crate) struct Siege {
 /// page that a small allocation can keep from being given back.
 const IDLE: usize = 4 << 10;
 
-/// What may be there beside the connections: the runtime's own, a read buffer of 256 KiB and one
-/// for frames of 64 KiB for each thread, and what the allocator cannot give back.
+/// What may be there beside the connections: the runtime's own, a read buffer of 272 KiB, one
+/// for frames of 64 KiB and those of large payloads for each thread, and what the allocator cannot
+/// give back.
 const SLACK: usize = 4 << 20;
 
 /// What later bursts may add to the RSS after the first, for the allocator's choice of pages
