@@ -11,7 +11,7 @@ const MIB: usize = 1 << 20;
 
 /// What a connection may read before its handler has caught up: 64 KiB, and what is left of the
 /// read before.
-const READ_AHEAD: usize = (64 + 256) * KIB;
+const READ_AHEAD: usize = (64 + 272) * KIB;
 
 /// The outgoing backlog.
 const BACKLOG: usize = MIB;

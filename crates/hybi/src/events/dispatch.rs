@@ -1,0 +1,320 @@
+//! The future between a driver and a handler: it takes what has come and shows it.
+//!
+//! While the handler looks, the decoder is detached and the connection is not locked.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::Request;
+use hybi_proto::code::CloseCode;
+use hybi_proto::connection::State;
+use hybi_proto::decoder::{Decoder, Shown};
+use hybi_proto::error::ProtocolError;
+use hybi_proto::message::{Event, EventRef, Message};
+use hybi_proto::text::Text;
+
+use super::{Handler, Peer};
+use crate::error::{Error, Result};
+use crate::io::Stream;
+use crate::sender::Sender;
+use crate::shared::Shared;
+use crate::socket::WebSocket;
+use crate::wakers::Interest;
+
+/// Shows a handler what comes on a driven connection: the future inside of what [`drive`](super::drive) gives.
+pub struct Dispatch<H: Handler> {
+    sender: Sender,
+    /// Until the handler was told of the connection.
+    request: Option<Box<Request<()>>>,
+    audience: Audience<H>,
+    /// How many bytes had been read when all was shown.
+    seen: u64,
+}
+
+/// A peer that takes as much as it is sent lets its neighbors have a turn when so often much was
+/// queued for it and has left.
+const TURN: u32 = 4;
+
+/// Who is shown what comes.
+struct Audience<H: Handler> {
+    handler: Arc<H>,
+    state: Option<H::State>,
+    /// The handler has failed, or has heard that nothing can be sent: it is shown no more.
+    failed: Option<Result<()>>,
+    /// Much was queued, or something was refused for that: the handler is to hear when there is
+    /// room again.
+    choked: bool,
+}
+
+/// What there is to be shown.
+enum Read {
+    /// An event that was found before it was asked for.
+    Held(std::result::Result<Event, ProtocolError>),
+    /// There is room again.
+    Drained,
+    /// What has come, and how many bytes had been read then.
+    Detached(Decoder, u64),
+    /// Nothing, so far.
+    Nothing,
+    /// The end.
+    Closed,
+}
+
+// The state is not pinned with the future.
+impl<H: Handler> Unpin for Dispatch<H> {}
+
+impl<H: Handler> Future for Dispatch<H> {
+    type Output = Result<()>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let this = self.get_mut();
+        if let Some(request) = this.request.take() {
+            this.audience.open(&this.sender, *request)?;
+        }
+        let mut drained = 0;
+        loop {
+            match this.read(cx, &mut drained) {
+                Read::Detached(decoder, read) => {
+                    if this.audience.show_all(&this.sender, decoder) {
+                        this.seen = read;
+                    }
+                }
+                Read::Held(event) => this.audience.show_held(&this.sender, event),
+                Read::Drained => {
+                    this.audience.show(&this.sender, Handler::on_drain);
+                }
+                Read::Nothing => return Poll::Pending,
+                Read::Closed => return Poll::Ready(this.audience.close(&this.sender)),
+            }
+        }
+    }
+}
+
+impl<H: Handler> Dispatch<H> {
+    pub(crate) fn new(ws: WebSocket, request: Request<()>, handler: Arc<H>) -> Self {
+        let (sender, _) = ws.split();
+        sender.handle().lock().dispatched = true;
+        Self {
+            sender,
+            request: Some(Box::new(request)),
+            audience: Audience {
+                handler,
+                state: None,
+                failed: None,
+                choked: false,
+            },
+            seen: 0,
+        }
+    }
+
+    /// Finds what there is to be shown. Where much is queued, that is written first, which was
+    /// done so often in this poll.
+    fn read(&mut self, cx: &mut Context<'_>, drained: &mut u32) -> Read {
+        let mut link = self.sender.handle().lock();
+        if link.has_ready()
+            && let Some(event) = link.next()
+        {
+            return Read::Held(event);
+        }
+        if link.connection.state() == State::Closed {
+            return Read::Closed;
+        }
+        if link.is_choked() {
+            self.audience.choked = true;
+            *drained += 1;
+            let before = link.connection.buffered();
+            let _ = link.poll_flush();
+            // Who is woken for nothing comes back for nothing: this task, too.
+            if link.connection.buffered() < before {
+                link.pass_on(false, true);
+            }
+        }
+        let over = *drained > TURN;
+        link.choked = over || link.is_choked();
+        if link.choked {
+            if over {
+                cx.waker().wake_by_ref();
+            }
+            link.wait(Interest::Flush, cx.waker());
+            return Read::Nothing;
+        }
+        if std::mem::take(&mut self.audience.choked) && link.connection.state() == State::Open {
+            return Read::Drained;
+        }
+        if link.received() > self.seen {
+            return Read::Detached(link.connection.detach(), link.received());
+        }
+        link.wait_for_event(cx.waker());
+        Read::Nothing
+    }
+}
+
+impl<H: Handler> Audience<H> {
+    fn open(&mut self, sender: &Sender, request: Request<()>) -> Result<()> {
+        let mut nothing = ();
+        let mut peer = Peer::new(sender, &mut nothing);
+        self.state = Some(self.handler.on_open(&mut peer, request)?);
+        self.choked = peer.refused;
+        Ok(())
+    }
+
+    /// Shows all that has come, or less if so much is queued that it has to leave first; whether
+    /// it was all.
+    fn show_all(&mut self, sender: &Sender, decoder: Decoder) -> bool {
+        let mut detached = Detached {
+            shared: sender.handle().shared(),
+            decoder: Some(decoder),
+        };
+        while let Some(decoder) = &mut detached.decoder {
+            match decoder.next_shown() {
+                Ok(Some(Shown::View(EventRef::Message(message)))) => {
+                    if self.show(sender, |handler, peer| handler.on_message(peer, message)) {
+                        return false;
+                    }
+                }
+                Ok(Some(Shown::Joined(message))) => {
+                    if self.show_owned(sender, &message) {
+                        return false;
+                    }
+                }
+                Ok(Some(Shown::View(event))) => {
+                    sender.handle().lock().respond(&event);
+                    if self.show_control(sender, &event) {
+                        return false;
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    sender.handle().lock().violate(error);
+                    break;
+                }
+            }
+        }
+        true
+    }
+
+    fn show_held(&mut self, sender: &Sender, event: std::result::Result<Event, ProtocolError>) {
+        match event {
+            Ok(Event::Message(message)) => {
+                self.show_owned(sender, &message);
+            }
+            Ok(Event::Ping(payload)) => {
+                self.show_control(sender, &EventRef::Ping(&payload));
+            }
+            Ok(Event::Pong(payload)) => {
+                self.show_control(sender, &EventRef::Pong(&payload));
+            }
+            Ok(_) => {}
+            Err(error) => sender.handle().lock().fail(error),
+        }
+    }
+
+    fn show_owned(&mut self, sender: &Sender, message: &Message) -> bool {
+        self.show_from(sender, Some(message), |handler, peer| {
+            handler.on_message(peer, message.into())
+        })
+    }
+
+    fn show_control(&mut self, sender: &Sender, event: &EventRef<'_>) -> bool {
+        match event {
+            EventRef::Ping(payload) => {
+                self.show(sender, |handler, peer| handler.on_ping(peer, payload))
+            }
+            EventRef::Pong(payload) => {
+                self.show(sender, |handler, peer| handler.on_pong(peer, payload))
+            }
+            _ => false,
+        }
+    }
+
+    #[inline]
+    fn show(
+        &mut self,
+        sender: &Sender,
+        call: impl FnOnce(&H, &mut Peer<'_, H::State>) -> Result<()>,
+    ) -> bool {
+        self.show_from(sender, None, call)
+    }
+
+    /// Calls the handler, unless it has failed; true if so much is queued that it has to leave.
+    #[inline]
+    fn show_from(
+        &mut self,
+        sender: &Sender,
+        shown: Option<&Message>,
+        call: impl FnOnce(&H, &mut Peer<'_, H::State>) -> Result<()>,
+    ) -> bool {
+        let (Some(state), None) = (&mut self.state, &self.failed) else {
+            return false;
+        };
+        let mut peer = Peer::new(sender, state);
+        peer.shown = shown;
+        let result = call(&self.handler, &mut peer);
+        let pressed = peer.pressed;
+        self.choked |= peer.refused;
+        if let Err(error) = result {
+            self.fail(sender, error);
+        }
+        pressed
+    }
+
+    #[cold]
+    fn fail(&mut self, sender: &Sender, error: Error) {
+        // To hear that nothing can be sent any more is no fault of the handler's.
+        let told = matches!(error, Error::Closed) && sender.state() != State::Open;
+        self.failed = Some(if told { Ok(()) } else { Err(error) });
+        // The code is one that may be sent.
+        let _ = sender.start_close(CloseCode::INTERNAL, Text::default());
+    }
+
+    fn close(&mut self, sender: &Sender) -> Result<()> {
+        let (verdict, info) = {
+            let mut link = sender.handle().lock();
+            (link.verdict(), link.connection.close_info().cloned())
+        };
+        if let Some(state) = &mut self.state {
+            let mut peer = Peer::new(sender, state);
+            match verdict {
+                // It was ended on this side.
+                Ok(()) | Err(Error::Closed) => {}
+                Err(error) => self.handler.on_error(&mut peer, error),
+            }
+            if let Some(info) = info {
+                self.handler.on_close(&mut peer, &info);
+            }
+        }
+        self.failed.take().unwrap_or(Ok(()))
+    }
+}
+
+impl<H: Handler> Drop for Dispatch<H> {
+    /// Who panics does not come back for the rest.
+    fn drop(&mut self) {
+        self.sender.handle().lock().choked = false;
+    }
+}
+
+/// The receiving half of a connection, while a handler looks at what has come. It goes back even
+/// where the handler panics.
+struct Detached<'a> {
+    shared: &'a Shared<Stream>,
+    decoder: Option<Decoder>,
+}
+
+impl Drop for Detached<'_> {
+    fn drop(&mut self) {
+        if let Some(decoder) = self.decoder.take() {
+            self.shared.lock().connection.attach(decoder);
+        }
+    }
+}
+
+impl<H: Handler> fmt::Debug for Dispatch<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dispatch")
+            .field("sender", &self.sender)
+            .finish_non_exhaustive()
+    }
+}
