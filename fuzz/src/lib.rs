@@ -22,6 +22,12 @@ pub struct Trace {
     pub midway: bool,
 }
 
+impl Trace {
+    pub fn has_failed(&self) -> bool {
+        self.events.iter().any(Result::is_err)
+    }
+}
+
 /// One read, and what the caller does around it.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub struct Turn {

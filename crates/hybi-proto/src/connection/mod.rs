@@ -95,6 +95,8 @@ struct Rare {
     /// What another thread is to compress, and how often that was.
     job: Option<Job>,
     jobs: u32,
+    /// The messages that had been framed when all had left.
+    left: u64,
     /// The close frame that follows all that waits.
     farewell: Option<Option<Close>>,
     /// The close frame of the peer's that is not answered yet.
@@ -596,6 +598,11 @@ impl Connection {
     }
 
     fn follow(&mut self, n: usize) {
+        if let Some(rare) = &mut self.rare
+            && self.outbox.is_empty()
+        {
+            rare.left = self.sent;
+        }
         self.encode_queue(self.framed());
         let Some(rare) = &mut self.rare else {
             return;
@@ -623,6 +630,13 @@ impl Connection {
     #[must_use]
     pub fn messages_sent(&self) -> u64 {
         self.sent
+    }
+
+    /// Of the messages that were not framed at once, whether all of the first `n` that were
+    /// [sent](Self::messages_sent) have left.
+    #[must_use]
+    pub fn have_left(&self, n: u64) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.left >= n)
     }
 
     /// Where the connection stands.

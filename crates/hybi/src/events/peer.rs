@@ -7,9 +7,9 @@ use std::fmt;
 use hybi_proto::code::CloseCode;
 use hybi_proto::connection::Connection;
 use hybi_proto::error::SendError;
-use hybi_proto::message::{Message, MessageRef};
+use hybi_proto::message::{Message, MessageRef, SendOptions};
 use hybi_proto::prepared::Prepared;
-use hybi_proto::queue::Overflow;
+use hybi_proto::queue::{Item, Overflow};
 use hybi_proto::text::Text;
 
 use crate::error::Result;
@@ -72,6 +72,19 @@ impl<'a, T> Peer<'a, T> {
     pub fn send_owned(&mut self, message: impl Into<Message>) -> Result<()> {
         let message = message.into();
         self.queue(|connection| connection.send(message))
+    }
+
+    /// As [`send_owned`](Self::send_owned), with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_with(&mut self, message: impl Into<Message>, options: SendOptions) -> Result<()> {
+        let item = Item::new(message, options);
+        self.queue(|connection| {
+            let admission = connection.offer(item, &Overflow::Wait, false);
+            admission.map(drop)
+        })
     }
 
     /// As [`send`](Self::send), for a message that many get and that was framed once.

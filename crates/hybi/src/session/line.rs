@@ -23,9 +23,18 @@ pub(super) struct Line {
 #[derive(Debug)]
 pub(super) struct Leaving {
     item: Item,
-    /// It has left when the connection has sent so many bytes; not queued there yet if there is no
-    /// number. For a message that is cut into fragments it is a few bytes short.
-    end: Option<u64>,
+    /// Not queued there yet if there is none.
+    end: Option<End>,
+}
+
+/// When a message has left.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    /// When the connection has sent so many bytes.
+    Bytes(u64),
+    /// When it has framed so many messages, and all of that has left: it leaves in fragments, or is
+    /// being compressed.
+    Messages(u64),
 }
 
 impl Line {
@@ -66,20 +75,28 @@ impl Line {
         }
     }
 
-    fn queue(&self, item: Item) -> Option<u64> {
+    fn queue(&self, item: Item) -> Option<End> {
         let shared = self.sender.handle().shared();
         let mut link = shared.lock();
+        let before = link.connection.messages_sent();
         // The receiver learns why it cannot be queued.
         shared.offer(&mut link, item, &Overflow::Wait).ok()?;
         // It was cut off, and what was buffered is gone.
         link.may_send().ok()?;
         let stats = link.stats();
-        Some(stats.bytes_sent + stats.buffered as u64)
+        Some(if stats.messages_sent > before {
+            End::Bytes(stats.bytes_sent + stats.buffered as u64)
+        } else {
+            End::Messages(before + 1)
+        })
     }
 
     fn has_left(&self, leaving: &Option<Leaving>) -> bool {
-        let end = leaving.as_ref().and_then(|leaving| leaving.end);
-        end.is_some_and(|end| self.sender.stats().bytes_sent >= end)
+        match leaving.as_ref().and_then(|leaving| leaving.end) {
+            None => false,
+            Some(End::Bytes(end)) => self.sender.stats().bytes_sent >= end,
+            Some(End::Messages(n)) => self.sender.handle().lock().connection.have_left(n),
+        }
     }
 
     /// The connection has ended: a message that has not left whole is to be sent again, for the

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use hybi_proto::close::{Close, CloseInfo};
 use hybi_proto::code::CloseCode;
-use hybi_proto::message::Message;
+use hybi_proto::message::{Message, SendOptions};
 use hybi_proto::queue::{Admission, Backlog, Dropped, Item, Overflow};
 use hybi_proto::text::Text;
 use tokio::time::Sleep;
@@ -276,6 +276,21 @@ impl Session {
     /// [`Error::Closed`] once the session is closing or has ended; `recv` tells why.
     pub fn send(&mut self, message: impl Into<Message>) -> impl Future<Output = Result<()>> + Send {
         self.send_item(message.into().into())
+    }
+
+    /// As [`send`](Self::send), with options.
+    ///
+    /// Cancel safe: a dropped call has queued the whole message or nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_with(
+        &mut self,
+        message: impl Into<Message>,
+        options: SendOptions,
+    ) -> impl Future<Output = Result<()>> + Send {
+        self.send_item(Item::new(message, options))
     }
 
     async fn send_item(&mut self, item: Item) -> Result<()> {

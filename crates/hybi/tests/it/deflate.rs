@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use hybi::test::{Frame, pair, pair_with};
 use hybi::{
-    Bytes, Deflate, Error, Kind, Message, MessageRef, Options, Overflow, Prepared, ProtocolError,
-    Request, SendOptions, Server, WebSocket, connect, drive, events,
+    Backoff, Bytes, Deflate, Error, Kind, Message, MessageRef, Options, Overflow, Prepared,
+    ProtocolError, Request, SendOptions, Server, WebSocket, connect, drive, events,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::net::TcpStream;
@@ -514,6 +514,25 @@ async fn a_stream_in_a_websocket_is_compressed() {
     let (_, read) = tokio::join!(writing, theirs.read_exact(&mut seen));
     read.unwrap();
     assert_eq!(seen, bytes);
+}
+
+#[tokio::test]
+async fn a_session_sends_the_next_message_when_a_long_one_has_left() {
+    let server = Server::bind("127.0.0.1:0").await.unwrap();
+    let address = server.local_addr().unwrap();
+    let serving = server.options(deflating()).serve(|ws, _request| echo(ws));
+    let serving = tokio::spawn(serving);
+    let url = format!("ws://{address}/");
+    let mut session = connect(url).reconnect(Backoff::default());
+    for len in [200_000, 20, 1_200_000, 20] {
+        session.send(prose(len)).await.unwrap();
+    }
+    for len in [200_000, 20, 1_200_000, 20] {
+        let seen = ends(session.recv()).await.unwrap();
+        assert!(seen == Some(prose(len).into()), "{len}");
+    }
+    assert_eq!(session.queued(), 0);
+    serving.abort();
 }
 
 #[tokio::test]
