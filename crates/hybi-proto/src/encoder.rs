@@ -22,6 +22,14 @@ pub struct Encoder {
     compressor: Option<Box<Compressor>>,
 }
 
+/// The first byte of a frame.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Start {
+    pub(crate) opcode: Opcode,
+    pub(crate) fin: bool,
+    pub(crate) rsv: u8,
+}
+
 impl Encoder {
     pub(crate) const fn new(masks: Option<MaskSource>) -> Self {
         Self {
@@ -77,7 +85,7 @@ impl Encoder {
         if self.masks.is_some() || message.len() < LINK {
             return self.frame(opcode, message.as_bytes(), outbox);
         }
-        self.fragment(opcode, true, 0, message.into_bytes(), outbox);
+        self.fragment(Start::whole(opcode), message.into_bytes(), outbox);
     }
 
     #[inline(never)]
@@ -85,44 +93,31 @@ impl Encoder {
         let payload = message.as_bytes();
         let takes = self.compressor(payload.len()).is_some();
         if takes {
-            self.compressed(message.kind().into(), true, RSV1, payload, outbox);
+            let start = Start::whole(message.kind().into()).with(RSV1);
+            self.compressed(start, payload, outbox);
         }
         takes
     }
 
     /// Compresses the next piece of a message, and frames it; RFC 7692 §6.1: RSV1 says so in the
     /// first frame.
-    pub(crate) fn compressed(
-        &mut self,
-        opcode: Opcode,
-        fin: bool,
-        rsv: u8,
-        piece: &[u8],
-        outbox: &mut Outbox,
-    ) {
+    pub(crate) fn compressed(&mut self, start: Start, piece: &[u8], outbox: &mut Outbox) {
         deflate::with_room(|room| {
             room.clear();
             if let Some(compressor) = &mut self.compressor {
-                compressor.compress(piece, fin, room);
+                compressor.compress(piece, start.fin, room);
             }
-            self.put(opcode, fin, rsv, room, outbox);
+            self.put(start, room, outbox);
         });
     }
 
     /// Frames a fragment; a large one is shared with the outbox where it need not be masked.
     #[inline]
-    pub(crate) fn fragment(
-        &self,
-        opcode: Opcode,
-        fin: bool,
-        rsv: u8,
-        payload: Bytes,
-        outbox: &mut Outbox,
-    ) {
+    pub(crate) fn fragment(&self, start: Start, payload: Bytes, outbox: &mut Outbox) {
         if self.masks.is_some() || payload.len() < LINK {
-            return self.put(opcode, fin, rsv, &payload, outbox);
+            return self.put(start, &payload, outbox);
         }
-        let (head, size) = header(opcode, fin, rsv, None, payload.len()).encode();
+        let (head, size) = start.header(None, payload.len()).encode();
         outbox.copy(|out| out.extend_from_slice(&head[..size]));
         outbox.push(payload);
     }
@@ -141,7 +136,8 @@ impl Encoder {
             None => (prepared.frame(), 0),
         };
         if self.masks.is_some() {
-            return self.put(kind.into(), true, rsv, &frame.payload(), outbox);
+            let start = Start::whole(kind.into()).with(rsv);
+            return self.put(start, &frame.payload(), outbox);
         }
         if frame.bytes.len() < LINK {
             outbox.copy(|out| out.extend_from_slice(&frame.bytes));
@@ -153,77 +149,74 @@ impl Encoder {
     /// Frames a payload, copied, and masked while it is copied.
     #[inline]
     pub(crate) fn frame(&self, opcode: Opcode, payload: &[u8], outbox: &mut Outbox) {
-        self.put(opcode, true, 0, payload, outbox);
+        self.put(Start::whole(opcode), payload, outbox);
     }
 
     /// Most messages are short: their way is inlined, as far as they are not masked, so that little
     /// is left to decide. All others are worth a call.
     #[inline(always)]
-    fn put(&self, opcode: Opcode, fin: bool, rsv: u8, payload: &[u8], outbox: &mut Outbox) {
+    fn put(&self, start: Start, payload: &[u8], outbox: &mut Outbox) {
         let short = payload.len() <= SHORT;
         match self.masks {
-            None if short => put_short(opcode, fin, rsv, None, payload, outbox),
-            None => put_long(opcode, fin, rsv, None, payload, outbox),
-            Some(source) => put_masked(source, opcode, fin, rsv, payload, outbox),
+            None if short => put_short(start, None, payload, outbox),
+            None => put_long(start, None, payload, outbox),
+            Some(source) => put_masked(source, start, payload, outbox),
+        }
+    }
+}
+
+impl Start {
+    /// Of a message in one frame.
+    #[inline(always)]
+    pub(crate) fn whole(opcode: Opcode) -> Self {
+        Self {
+            opcode,
+            fin: true,
+            rsv: 0,
+        }
+    }
+
+    /// With these reserved bits.
+    #[inline(always)]
+    pub(crate) fn with(self, rsv: u8) -> Self {
+        Self { rsv, ..self }
+    }
+
+    #[inline(always)]
+    fn header(self, mask: Option<Mask>, len: usize) -> Header {
+        Header {
+            fin: self.fin,
+            rsv: self.rsv,
+            opcode: self.opcode,
+            mask,
+            len: len as u64,
         }
     }
 }
 
 #[inline(never)]
-fn put_masked(
-    source: MaskSource,
-    opcode: Opcode,
-    fin: bool,
-    rsv: u8,
-    payload: &[u8],
-    outbox: &mut Outbox,
-) {
+fn put_masked(source: MaskSource, start: Start, payload: &[u8], outbox: &mut Outbox) {
     // §5.3: the masking key MUST be fresh for every frame.
     let mask = Some(Mask::new(source()));
     if payload.len() <= SHORT {
-        put_short(opcode, fin, rsv, mask, payload, outbox);
+        put_short(start, mask, payload, outbox);
     } else {
-        put_long(opcode, fin, rsv, mask, payload, outbox);
+        put_long(start, mask, payload, outbox);
     }
 }
 
 #[inline(always)]
-fn put_short(
-    opcode: Opcode,
-    fin: bool,
-    rsv: u8,
-    mask: Option<Mask>,
-    payload: &[u8],
-    outbox: &mut Outbox,
-) {
-    let (head, size) = header(opcode, fin, rsv, mask, payload.len()).encode();
+fn put_short(start: Start, mask: Option<Mask>, payload: &[u8], outbox: &mut Outbox) {
+    let (head, size) = start.header(mask, payload.len()).encode();
     if let Some(head) = head.first_chunk::<SHORT_HEADER>() {
         outbox.frame(head, size, payload, mask);
     }
 }
 
 #[inline(never)]
-fn put_long(
-    opcode: Opcode,
-    fin: bool,
-    rsv: u8,
-    mask: Option<Mask>,
-    payload: &[u8],
-    outbox: &mut Outbox,
-) {
-    let (head, size) = header(opcode, fin, rsv, mask, payload.len()).encode();
+fn put_long(start: Start, mask: Option<Mask>, payload: &[u8], outbox: &mut Outbox) {
+    let (head, size) = start.header(mask, payload.len()).encode();
     outbox.frame(&head, size, payload, mask);
-}
-
-#[inline(always)]
-fn header(opcode: Opcode, fin: bool, rsv: u8, mask: Option<Mask>, len: usize) -> Header {
-    Header {
-        fin,
-        rsv,
-        opcode,
-        mask,
-        len: len as u64,
-    }
 }
 
 /// The longest payload whose length stands in the second byte of the header.

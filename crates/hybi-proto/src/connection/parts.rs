@@ -7,6 +7,7 @@ use super::{Connection, FRAGMENT, Rare};
 use crate::close::Close;
 use crate::code::CloseCode;
 use crate::deflate::Config;
+use crate::encoder::Start;
 use crate::error::SendError;
 use crate::frame::{Opcode, RSV1};
 use crate::message::{Kind, SendOptions};
@@ -130,17 +131,18 @@ impl Connection {
         let opcode = std::mem::replace(&mut outgoing.opcode, Opcode::Continuation);
         let bytes = outgoing.rest.split_to(outgoing.rest.len().min(FRAGMENT));
         let over = outgoing.rest.is_empty();
-        // RFC 7692 §6.1: RSV1 is for the first fragment.
-        let rsv = if first { RSV1 } else { 0 };
-        let (encoder, outbox) = (&mut self.encoder, &mut self.outbox);
         let fin = match outgoing.packing {
             Packing::Packed { last } => over && last,
             _ => over && outgoing.last,
         };
-        match outgoing.packing {
-            Packing::Pieces => encoder.compressed(opcode, fin, rsv, &bytes, outbox),
-            Packing::Packed { .. } => encoder.fragment(opcode, fin, rsv, bytes, outbox),
-            _ => encoder.fragment(opcode, fin, 0, bytes, outbox),
+        let compressed = matches!(outgoing.packing, Packing::Pieces | Packing::Packed { .. });
+        // RFC 7692 §6.1: RSV1 is for the first fragment.
+        let rsv = if first && compressed { RSV1 } else { 0 };
+        let start = Start { opcode, fin, rsv };
+        if outgoing.packing == Packing::Pieces {
+            self.encoder.compressed(start, &bytes, &mut self.outbox);
+        } else {
+            self.encoder.fragment(start, bytes, &mut self.outbox);
         }
         if fin {
             rare.outgoing = None;
