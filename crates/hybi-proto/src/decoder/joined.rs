@@ -206,24 +206,22 @@ impl Joined {
         };
         let (kind, utf8) = (self.kind, &mut self.utf8);
         let (bytes, taken) = (&mut self.bytes, self.taken);
-        deflate::with_room(|room| {
-            inflating.run(inflater, last, room, |piece| {
-                let room = limit - (taken + bytes.len());
-                let here = &piece[..piece.len().min(room)];
-                if kind == Kind::Text {
-                    utf8.push(here).map_err(|_| ProtocolError::InvalidUtf8)?;
-                }
-                if here.len() < piece.len() {
-                    return Err(ProtocolError::MessageTooBig { limit });
-                }
-                if bytes.capacity() - bytes.len() < piece.len() {
-                    // By doubling, but never beyond what may come.
-                    let double = bytes.len().min(room - piece.len());
-                    bytes.reserve_exact(piece.len().max(double));
-                }
-                bytes.extend_from_slice(piece);
-                Ok(())
-            })
+        inflating.run(inflater, last, |piece| {
+            let room = limit - (taken + bytes.len());
+            let here = &piece[..piece.len().min(room)];
+            if kind == Kind::Text {
+                utf8.push(here).map_err(|_| ProtocolError::InvalidUtf8)?;
+            }
+            if here.len() < piece.len() {
+                return Err(ProtocolError::MessageTooBig { limit });
+            }
+            if bytes.capacity() - bytes.len() < piece.len() {
+                // By doubling, but never beyond what may come.
+                let double = bytes.len().min(room - piece.len());
+                bytes.reserve_exact(piece.len().max(double));
+            }
+            bytes.extend_from_slice(piece);
+            Ok(())
         })?;
         self.done = self.bytes.len();
         Ok(())

@@ -3,6 +3,8 @@
 //! What has come of a message waits in its compressed form until there is enough of it to be worth
 //! an engine, so that a peer that stops in the middle holds little more than it has sent.
 
+use std::cell::Cell;
+
 use super::history::History;
 use super::zlib::{End, Fault, Inflate};
 use super::{Deflate, TAIL};
@@ -70,7 +72,6 @@ impl Inflating {
         &mut self,
         inflater: &mut Inflater,
         last: bool,
-        room: &mut Vec<u8>,
         mut take: impl FnMut(&[u8]) -> Result<(), ProtocolError>,
     ) -> Result<(), ProtocolError> {
         if last {
@@ -78,7 +79,7 @@ impl Inflating {
             // payload of the message.
             self.packed.extend(TAIL);
         }
-        room.resize(STEP, 0);
+        let mut room = lend_room();
         let fault = |Fault| ProtocolError::InvalidDeflate;
         let mut engine = match self.engine.take() {
             Some(engine) => engine,
@@ -89,7 +90,7 @@ impl Inflating {
         };
         let mut rest = &self.packed[..];
         loop {
-            let step = engine.step(rest, room);
+            let step = engine.step(rest, &mut room);
             rest = &rest[step.used..];
             let made = &room[..step.made];
             self.used += step.used;
@@ -122,6 +123,7 @@ impl Inflating {
                 return Err(ProtocolError::InvalidDeflate);
             }
         }
+        keep_room(room);
         self.packed.clear();
         if last {
             engine.give();
@@ -130,4 +132,20 @@ impl Inflating {
         }
         Ok(())
     }
+}
+
+thread_local! {
+    /// Where a step puts what it makes; its bytes are set, to whatever, but for the first time.
+    static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+fn lend_room() -> Vec<u8> {
+    // While the thread ends there is none any more.
+    let mut room = ROOM.try_with(Cell::take).unwrap_or_default();
+    room.resize(STEP, 0);
+    room
+}
+
+fn keep_room(room: Vec<u8>) {
+    let _ = ROOM.try_with(|kept| kept.set(room));
 }

@@ -235,7 +235,7 @@ impl fmt::Display for Params {
     }
 }
 
-/// Lends room for what an engine makes.
+/// Lends room for what a compressor makes.
 pub(crate) fn with_room<T>(run: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     thread_local! {
         static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
