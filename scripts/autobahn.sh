@@ -3,10 +3,10 @@
 #
 #   scripts/autobahn.sh [full|quick|original] [server|events|client]
 #
-# full (unless told) and quick have the PyPI package kosoku play the peer; quick leaves out the
-# groups of compression that differ from another in their data or their parameters only. original
-# runs all cases by the PyPI package autobahntestsuite, the suite that wrote them, which needs
-# Python 2.7: PYTHON2 names the interpreter where it is not found.
+# full, unless told, is all 517 cases by the PyPI package kosoku. quick leaves out those of
+# permessage-deflate that take long and differ from others in their data or in a parameter: 12.2 to
+# 12.5, 13.2 and 13.5 to 13.7. original is all 517 by the PyPI package autobahntestsuite, which
+# kosoku is made after; it needs Python 2.7, and PYTHON2 names the interpreter if it is not found.
 #
 # The sides are all three unless told; `events` is the server side once more, against the example
 # event_echo. The verdict of every case must be the one in scripts/autobahn/expected.txt; any
@@ -39,13 +39,10 @@ esac
 [ $# -le 1 ] || usage
 
 reports=.cache/autobahn/$cases
-# 12 and 13 are permessage-deflate, which does not exist yet.
-without=('12.*' '13.*')
-# What the server is told, and what the client.
-server_options=()
-client_options=()
-# A whole run takes minutes at most; this only ends one that hangs.
-guard=(timeout --kill-after=10 900)
+without=()
+if [ "$cases" = quick ]; then without=(12.{2..5}.\* 13.{2,5,6,7}.\*); fi
+# A side takes minutes; this only ends one that hangs.
+guard=(timeout --kill-after=10 1800)
 
 if [ "$cases" = original ]; then
     source scripts/autobahn/original.sh
@@ -56,7 +53,8 @@ fi
 server_side() {
     echo "$suite against hybi serve"
     build_server
-    start_server "$reports/server.log" "${server_options[@]}"
+    # kosoku fails to read an answer to 13.* that is not compressed.
+    start_server "$reports/server.log" --deflate --deflate-threshold 0
     judge_server server
 }
 
@@ -64,7 +62,7 @@ events_side() {
     echo "$suite against the example event_echo"
     cargo build --release --quiet -p hybi --example event_echo
     server_port=$(free_port)
-    start_on_port "$reports/events.log" "${CARGO_TARGET_DIR:-target}/release/examples/event_echo" "127.0.0.1:$server_port"
+    start_on_port "$reports/events.log" "${CARGO_TARGET_DIR:-target}/release/examples/event_echo" "127.0.0.1:$server_port" deflate
     judge_server events
 }
 

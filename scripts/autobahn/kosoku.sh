@@ -5,6 +5,10 @@ suite=kosoku
 version=0.1.0
 venv=.cache/kosoku
 kosoku=$venv/bin/kosoku
+# RFC 7692 §7.1.1.2: a server may ask any client to go without its context. kosoku asks only those
+# who have offered it, and calls 13.2, 13.5 and 13.6 UNIMPLEMENTED with others.
+client_options=()
+if [ "$cases" = full ]; then client_options=(client_no_context_takeover); fi
 
 install_suite() {
     if [ "$("$venv/bin/pip" show kosoku 2>/dev/null | sed -n 's/^Version: //p')" = "$version" ]; then return; fi

@@ -9,6 +9,7 @@ version=25.10.1
 virtualenv_version=20.15.1
 home=.cache/autobahntestsuite
 wstest=$home/venv/bin/wstest
+client_options=()
 
 # Prints a Python 2.7 that has pip and starts: a pyenv shim is there and may not.
 interpreter() {
