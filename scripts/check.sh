@@ -10,10 +10,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-names=(test scalar fmt clippy docs tree package shuttle miri autobahn interop fuzz idle instructions)
+names=(test scalar bare fmt clippy docs tree package shuttle miri autobahn interop fuzz idle instructions)
 declare -A commands=(
     [test]="cargo test --workspace"
     [scalar]="RUSTFLAGS='--cfg hybi_scalar' CARGO_TARGET_DIR=target/scalar cargo test -p hybi-proto"
+    [bare]="cargo test -p hybi-proto --no-default-features && cargo clippy -p hybi --no-default-features -- -D warnings"
     [fmt]="cargo fmt --all --check"
     [clippy]="cargo clippy --workspace --all-targets --all-features -- -D warnings"
     [docs]="RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace --all-features"

@@ -62,5 +62,8 @@ fuzz_target!(|input: Input<'_>| {
     // A large stream in large steps: what costs time is the number of them.
     let scale = stream.len() / 1024 + 1;
     assert_eq!(run(input.end, &stream, scale, &input.turns), uncut);
-    assert_eq!(run_parts(input.end, &stream, scale, &input.turns), uncut);
+    // Who takes parts has them inflated as they come, and so may learn of a fault before another.
+    if input.end.deflate.is_none() || uncut.events.iter().all(Result::is_ok) {
+        assert_eq!(run_parts(input.end, &stream, scale, &input.turns), uncut);
+    }
 });

@@ -2,7 +2,7 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use hybi_fuzz::{End, put, take, write};
+use hybi_fuzz::{Deflating, End, put, take, write};
 use hybi_proto::close::Close;
 use hybi_proto::connection::{Connection, State};
 use hybi_proto::error::ProtocolError;
@@ -71,12 +71,20 @@ struct Side {
     loose: bool,
 }
 
-fuzz_target!(|steps: Vec<Step<'_>>| {
+#[derive(Arbitrary, Debug)]
+struct Input<'a> {
+    deflate: Option<Deflating>,
+    steps: Vec<Step<'a>>,
+}
+
+fuzz_target!(|input: Input<'_>| {
+    let Input { deflate, steps } = input;
     let [mut server, mut client] = [true, false].map(|server| Side {
         conn: End {
             server,
             message: None,
             fragments: None,
+            deflate,
         }
         .open(),
         said: Vec::new(),
@@ -201,6 +209,10 @@ fn send_part(side: &mut Side, bytes: Vec<u8>) {
 fn pass(from: &mut Side, to: &mut Side, most: usize, read: usize, borrowed: bool) {
     let mut sent = Vec::new();
     write(&mut from.conn, most, &mut sent);
+    while let Some(job) = from.conn.take_job() {
+        from.conn.finish_job(job.run());
+        write(&mut from.conn, most, &mut sent);
+    }
     let mut rest = &sent[..];
     while !rest.is_empty() {
         rest = &rest[put(&mut to.conn, rest, read.max(1))..];

@@ -7,6 +7,7 @@ use arbitrary::Arbitrary;
 use bytes::BufMut;
 use hybi_proto::close::CloseInfo;
 use hybi_proto::connection::{Connection, Role, State};
+use hybi_proto::deflate::{Deflate, Params, Strategy};
 use hybi_proto::error::ProtocolError;
 use hybi_proto::limits::Limits;
 use hybi_proto::message::{Event, EventRef, Kind};
@@ -39,6 +40,20 @@ pub struct End {
     pub server: bool,
     pub message: Option<u32>,
     pub fragments: Option<u8>,
+    pub deflate: Option<Deflating>,
+}
+
+/// What was agreed on, and how this end compresses.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub struct Deflating {
+    pub level: u8,
+    pub mem_level: u8,
+    pub strategy: u8,
+    pub threshold: u8,
+    pub bits: [u8; 2],
+    pub alone: [bool; 2],
+    /// What is longer is compressed by a job.
+    pub job: Option<u16>,
 }
 
 thread_local! {
@@ -57,7 +72,11 @@ impl End {
         let mut limits = Limits::default();
         limits.message = self.message.map(|limit| limit as usize);
         limits.fragments = self.fragments.map(u32::from);
-        Connection::new(self.role(), limits)
+        let mut conn = Connection::new(self.role(), limits);
+        if let Some(deflating) = self.deflate {
+            deflating.agree(&mut conn);
+        }
+        conn
     }
 
     fn role(self) -> Role {
@@ -65,6 +84,33 @@ impl End {
             Role::Server
         } else {
             Role::Client(key)
+        }
+    }
+}
+
+impl Deflating {
+    fn agree(self, conn: &mut Connection) {
+        let strategies = [
+            Strategy::Default,
+            Strategy::Filtered,
+            Strategy::HuffmanOnly,
+            Strategy::Rle,
+            Strategy::Fixed,
+        ];
+        let deflate = Deflate::new()
+            .level(self.level % 10)
+            .mem_level(self.mem_level % 9 + 1)
+            .strategy(strategies[usize::from(self.strategy) % 5])
+            .client_max_window_bits(15)
+            .threshold(self.threshold.into());
+        let mut params = Params::default();
+        params.server_max_window_bits = Some(self.bits[0] % 7 + 9);
+        params.client_max_window_bits = Some(self.bits[1] % 8 + 8);
+        params.server_no_context_takeover = self.alone[0];
+        params.client_no_context_takeover = self.alone[1];
+        conn.set_deflate(&deflate, params);
+        if let Some(size) = self.job {
+            conn.set_job_size(size.into());
         }
     }
 }

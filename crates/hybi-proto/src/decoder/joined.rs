@@ -171,17 +171,21 @@ impl Joined {
         };
         let here = left.min(arrived.len());
         let left = left - here;
-        for piece in arrived[..here].chunks(PIECE) {
-            let Some(inflating) = &mut self.inflating else {
-                break;
-            };
+        let mut rest = &arrived[..here];
+        while let Some(inflating) = &mut self.inflating
+            && !rest.is_empty()
+        {
+            // However the bytes were cut, they are inflated in the same pieces.
+            let room = deflate::ENOUGH - inflating.packed.len();
+            let (piece, others) = rest.split_at(room.min(rest.len()));
             match &mut mask {
                 Some(mask) => mask.apply_to(piece, &mut inflating.packed),
                 None => inflating.packed.extend_from_slice(piece),
             }
-            if inflating.packed.len() >= deflate::ENOUGH {
+            if inflating.packed.len() == deflate::ENOUGH {
                 self.inflate(inflater, false, limit)?;
             }
+            rest = others;
         }
         if left == 0 && fin {
             self.inflate(inflater, true, limit)?;
@@ -204,16 +208,17 @@ impl Joined {
         let (bytes, taken) = (&mut self.bytes, self.taken);
         deflate::with_room(|room| {
             inflating.run(inflater, last, room, |piece| {
-                let len = taken + bytes.len() + piece.len();
-                if len > limit {
-                    return Err(ProtocolError::MessageTooBig { limit });
-                }
+                let room = limit - (taken + bytes.len());
+                let here = &piece[..piece.len().min(room)];
                 if kind == Kind::Text {
-                    utf8.push(piece).map_err(|_| ProtocolError::InvalidUtf8)?;
+                    utf8.push(here).map_err(|_| ProtocolError::InvalidUtf8)?;
+                }
+                if here.len() < piece.len() {
+                    return Err(ProtocolError::MessageTooBig { limit });
                 }
                 if bytes.capacity() - bytes.len() < piece.len() {
                     // By doubling, but never beyond what may come.
-                    let double = bytes.len().min(limit - len);
+                    let double = bytes.len().min(room - piece.len());
                     bytes.reserve_exact(piece.len().max(double));
                 }
                 bytes.extend_from_slice(piece);

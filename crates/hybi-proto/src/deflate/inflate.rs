@@ -4,7 +4,7 @@
 //! an engine, so that a peer that stops in the middle holds little more than it has sent.
 
 use super::history::History;
-use super::zlib::{Fault, Inflate};
+use super::zlib::{End, Fault, Inflate};
 use super::{Deflate, TAIL};
 use crate::error::ProtocolError;
 
@@ -89,7 +89,7 @@ impl Inflating {
         };
         let mut rest = &self.packed[..];
         loop {
-            let step = engine.step(rest, room).map_err(fault)?;
+            let step = engine.step(rest, room);
             rest = &rest[step.used..];
             let made = &room[..step.made];
             self.used += step.used;
@@ -106,7 +106,10 @@ impl Inflating {
             {
                 history.push(made, size);
             }
-            if step.end {
+            if step.end == Some(End::Fault) {
+                return Err(ProtocolError::InvalidDeflate);
+            }
+            if step.end == Some(End::Final) {
                 // RFC 7692 §7.2.3.4: a block may be the final one of its stream. What follows is
                 // another stream, which refers to nothing that was said before.
                 engine.prime(&[]).map_err(fault)?;

@@ -24,7 +24,7 @@ pub(crate) struct Config {
     pub(super) bits: u8,
 }
 
-/// What is not deflate, or what no engine can do.
+/// What no engine can do.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fault;
 
@@ -44,8 +44,16 @@ pub(super) struct Inflate(zlib_rs::Inflate);
 pub(super) struct Progress {
     pub(super) used: usize,
     pub(super) made: usize,
+    pub(super) end: Option<End>,
+}
+
+/// Why no more comes of what follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
     /// That was a final block.
-    pub(super) end: bool,
+    Final,
+    /// It is not deflate.
+    Fault,
 }
 
 /// A thread keeps so many of each, those that were used last.
@@ -193,14 +201,18 @@ impl Inflate {
         Ok(())
     }
 
-    pub(super) fn step(&mut self, from: &[u8], to: &mut [u8]) -> Result<Progress, Fault> {
+    pub(super) fn step(&mut self, from: &[u8], to: &mut [u8]) -> Progress {
         let before = (self.0.total_in(), self.0.total_out());
-        let status = self.0.decompress(from, to, InflateFlush::SyncFlush);
-        Ok(Progress {
-            end: status.map_err(|_| Fault)? == Status::StreamEnd,
+        let end = match self.0.decompress(from, to, InflateFlush::SyncFlush) {
+            Ok(Status::StreamEnd) => Some(End::Final),
+            Ok(Status::Ok | Status::BufError) => None,
+            Err(_) => Some(End::Fault),
+        };
+        Progress {
             used: (self.0.total_in() - before.0) as usize,
             made: (self.0.total_out() - before.1) as usize,
-        })
+            end,
+        }
     }
 }
 

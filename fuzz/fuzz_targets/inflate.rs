@@ -1,0 +1,108 @@
+//! Compressed messages, right or nearly so, are judged alike in any cut and within the limit.
+#![no_main]
+
+use arbitrary::Arbitrary;
+use hybi_fuzz::{Deflating, End, Turn, run, run_parts, run_uncut, write};
+use hybi_proto::message::{Event, Message};
+use libfuzzer_sys::fuzz_target;
+
+#[derive(Arbitrary, Debug)]
+struct Input<'a> {
+    deflate: Deflating,
+    limit: Option<u32>,
+    messages: Vec<Packed<'a>>,
+    turns: [Turn; 4],
+}
+
+#[derive(Arbitrary, Debug)]
+struct Packed<'a> {
+    text: bool,
+    /// Compressed as it should be; else it is what the peer sends.
+    right: bool,
+    bytes: &'a [u8],
+    times: u16,
+    /// Bytes that are changed, and to what.
+    faults: Vec<(u16, u8)>,
+    /// The lengths of its fragments.
+    cuts: Vec<u8>,
+}
+
+fuzz_target!(|input: Input<'_>| {
+    let Input {
+        mut deflate, limit, ..
+    } = input;
+    (deflate.threshold, deflate.job) = (0, None);
+    let end = |server, message| End {
+        server,
+        message,
+        fragments: None,
+        deflate: Some(deflate),
+    };
+    // A server says it to a client, without masks.
+    let mut from = end(true, None).open();
+    let mut stream = Vec::new();
+    for packed in &input.messages {
+        let times = 1 + usize::from(packed.times) % (1 + (64 << 10) / packed.bytes.len().max(1));
+        let mut payload = packed.bytes.to_vec();
+        if packed.right {
+            let message = Message::Binary(packed.bytes.repeat(times).into());
+            from.send(message).expect("all has left");
+            let mut frame = Vec::new();
+            write(&mut from, usize::MAX, &mut frame);
+            let head = match frame[1] {
+                126 => 4,
+                127 => 10,
+                _ => 2,
+            };
+            payload = frame.split_off(head);
+        }
+        for (at, byte) in &packed.faults {
+            if let Some(place) = payload.get_mut(usize::from(*at)) {
+                *place = *byte;
+            }
+        }
+        frames(packed, &payload, &mut stream);
+        if stream.len() > 256 << 10 {
+            break;
+        }
+    }
+    let end = end(false, Some(limit.unwrap_or(1 << 20) % (4 << 20)));
+    let uncut = run_uncut(end, &stream);
+    for event in uncut.events.iter().flatten() {
+        if let Event::Message(message) = event {
+            assert!(message.len() <= end.message.map_or(0, |limit| limit as usize));
+        }
+    }
+    let scale = stream.len() / 1024 + 1;
+    assert_eq!(run(end, &stream, scale, &input.turns), uncut);
+    if uncut.events.iter().all(Result::is_ok) {
+        assert_eq!(run_parts(end, &stream, scale, &input.turns), uncut);
+    }
+});
+
+fn frames(packed: &Packed<'_>, payload: &[u8], stream: &mut Vec<u8>) {
+    let mut first = if packed.text { 0x41 } else { 0x42 };
+    let mut rest = payload;
+    for cut in &packed.cuts {
+        let (part, others) = rest.split_at(rest.len().min(usize::from(*cut)));
+        frame(first, part, stream);
+        (first, rest) = (0x00, others);
+    }
+    frame(first | 0x80, rest, stream);
+}
+
+fn frame(first: u8, payload: &[u8], stream: &mut Vec<u8>) {
+    stream.push(first);
+    match payload.len() {
+        len @ 0..126 => stream.push(len as u8),
+        len @ 126..0x1_0000 => {
+            stream.push(126);
+            stream.extend((len as u16).to_be_bytes());
+        }
+        len => {
+            stream.push(127);
+            stream.extend((len as u64).to_be_bytes());
+        }
+    }
+    stream.extend(payload);
+}
