@@ -10,7 +10,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-names=(test scalar bare fmt clippy docs tree package shuttle miri autobahn fuzz idle instructions)
+names=(test scalar bare fmt clippy docs tree package shuttle miri autobahn interop fuzz idle instructions)
 declare -A commands=(
     [test]="cargo test --workspace"
     [scalar]="RUSTFLAGS='--cfg hybi_scalar' CARGO_TARGET_DIR=target/scalar cargo test -p hybi-proto"
@@ -22,7 +22,8 @@ declare -A commands=(
     [package]="bash scripts/package.sh"
     [shuttle]="bash scripts/shuttle.sh"
     [miri]="bash scripts/miri.sh"
-    [autobahn]="bash scripts/autobahn.sh"
+    [autobahn]="bash scripts/autobahn.sh quick"
+    [interop]="bash scripts/interop.sh"
     [fuzz]="bash scripts/fuzz.sh 10"
     [idle]="bash scripts/idle.sh"
     [instructions]="bash scripts/instructions.sh"

@@ -7,4 +7,4 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-cargo package --workspace --allow-dirty --quiet --target-dir "$folder"
+cargo package --workspace --exclude hybi-interop --allow-dirty --quiet --target-dir "$folder"
