@@ -4,7 +4,8 @@
 
 use bytes::Bytes;
 
-use crate::frame::{Header, Opcode};
+use crate::deflate::{self, Compressor};
+use crate::frame::{Header, Opcode, RSV1};
 use crate::mask::Mask;
 use crate::message::{Message, MessageRef};
 use crate::outbox::{LINK, Outbox};
@@ -14,107 +15,211 @@ use crate::prepared::Prepared;
 pub type MaskSource = fn() -> [u8; 4];
 
 /// The sending half of a connection, without I/O.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Encoder {
     /// §5.1: a client MUST mask all frames; a server MUST NOT mask any.
     masks: Option<MaskSource>,
+    compressor: Option<Box<Compressor>>,
 }
 
 impl Encoder {
     pub(crate) const fn new(masks: Option<MaskSource>) -> Self {
-        Self { masks }
+        Self {
+            masks,
+            compressor: None,
+        }
     }
 
-    /// Frames a message; a large payload is shared with the outbox where it need not be masked.
+    pub(crate) fn is_client(&self) -> bool {
+        self.masks.is_some()
+    }
+
+    /// What compresses the messages, from now on.
+    pub(crate) fn set_compressor(&mut self, compressor: Compressor) {
+        self.compressor = Some(Box::new(compressor));
+    }
+
+    /// What compresses a message whose length, or that of its first part, is this.
     #[inline]
-    pub(crate) fn message(&self, message: Message, outbox: &mut Outbox) {
+    pub(crate) fn compressor(&mut self, len: usize) -> Option<&mut Compressor> {
+        let compressor = self.compressor.as_deref_mut();
+        compressor.filter(|compressor| compressor.takes(len))
+    }
+
+    /// What compresses the messages that are compressed.
+    pub(crate) fn any_compressor(&mut self) -> Option<&mut Compressor> {
+        self.compressor.as_deref_mut()
+    }
+
+    /// Frames a message, compressed if that was agreed on and is worth it.
+    #[inline]
+    pub(crate) fn message(&mut self, message: Message, outbox: &mut Outbox) {
+        if self.compressor.is_some() && self.message_compressed((&message).into(), outbox) {
+            return;
+        }
+        self.plain(message, outbox);
+    }
+
+    /// As [`message`](Self::message), for one that is only borrowed: its payload is copied.
+    #[inline]
+    pub(crate) fn message_ref(&mut self, message: MessageRef<'_>, outbox: &mut Outbox) {
+        if self.compressor.is_some() && self.message_compressed(message, outbox) {
+            return;
+        }
+        self.frame(message.kind().into(), message.as_bytes(), outbox);
+    }
+
+    /// Frames a message as it is; a large payload is shared with the outbox where it need not be
+    /// masked.
+    #[inline]
+    pub(crate) fn plain(&self, message: Message, outbox: &mut Outbox) {
         let opcode = message.kind().into();
         if self.masks.is_some() || message.len() < LINK {
             return self.frame(opcode, message.as_bytes(), outbox);
         }
-        self.fragment(opcode, true, message.into_bytes(), outbox);
+        self.fragment(opcode, true, 0, message.into_bytes(), outbox);
     }
 
-    /// Frames a message that is only borrowed: its payload is copied.
-    #[inline]
-    pub(crate) fn message_ref(&self, message: MessageRef<'_>, outbox: &mut Outbox) {
-        self.frame(message.kind().into(), message.as_bytes(), outbox);
+    #[inline(never)]
+    fn message_compressed(&mut self, message: MessageRef<'_>, outbox: &mut Outbox) -> bool {
+        let payload = message.as_bytes();
+        let takes = self.compressor(payload.len()).is_some();
+        if takes {
+            self.compressed(message.kind().into(), true, RSV1, payload, outbox);
+        }
+        takes
+    }
+
+    /// Compresses the next piece of a message, and frames it; RFC 7692 §6.1: RSV1 says so in the
+    /// first frame.
+    pub(crate) fn compressed(
+        &mut self,
+        opcode: Opcode,
+        fin: bool,
+        rsv: u8,
+        piece: &[u8],
+        outbox: &mut Outbox,
+    ) {
+        deflate::with_room(|room| {
+            room.clear();
+            if let Some(compressor) = &mut self.compressor {
+                compressor.compress(piece, fin, room);
+            }
+            self.put(opcode, fin, rsv, room, outbox);
+        });
     }
 
     /// Frames a fragment; a large one is shared with the outbox where it need not be masked.
     #[inline]
-    pub(crate) fn fragment(&self, opcode: Opcode, fin: bool, payload: Bytes, outbox: &mut Outbox) {
+    pub(crate) fn fragment(
+        &self,
+        opcode: Opcode,
+        fin: bool,
+        rsv: u8,
+        payload: Bytes,
+        outbox: &mut Outbox,
+    ) {
         if self.masks.is_some() || payload.len() < LINK {
-            return self.put(opcode, fin, &payload, outbox);
+            return self.put(opcode, fin, rsv, &payload, outbox);
         }
-        let (head, size) = header(opcode, fin, None, payload.len()).encode();
+        let (head, size) = header(opcode, fin, rsv, None, payload.len()).encode();
         outbox.copy(|out| out.extend_from_slice(&head[..size]));
         outbox.push(payload);
     }
 
     /// Sends a frame that was made before, or masks one of its own.
-    pub(crate) fn prepared(&self, prepared: &Prepared, outbox: &mut Outbox) {
+    pub(crate) fn prepared(&mut self, prepared: &Prepared, outbox: &mut Outbox) {
+        let message = prepared.message();
+        let (kind, payload) = (message.kind(), message.as_bytes());
+        let (frame, rsv) = match self.compressor(payload.len()) {
+            Some(compressor) => {
+                // What the peer inflates next stands behind this message, and not behind what this
+                // connection has compressed before.
+                compressor.forget();
+                (prepared.compressed(compressor.config()), RSV1)
+            }
+            None => (prepared.frame(), 0),
+        };
         if self.masks.is_some() {
-            let message = prepared.message();
-            return self.frame(message.kind().into(), message.as_bytes(), outbox);
+            return self.put(kind.into(), true, rsv, &frame.payload(), outbox);
         }
-        let frame = prepared.frame();
-        if frame.len() < LINK {
-            outbox.copy(|out| out.extend_from_slice(frame));
+        if frame.bytes.len() < LINK {
+            outbox.copy(|out| out.extend_from_slice(&frame.bytes));
         } else {
-            outbox.push(frame.clone());
+            outbox.push(frame.bytes.clone());
         }
     }
 
     /// Frames a payload, copied, and masked while it is copied.
     #[inline]
     pub(crate) fn frame(&self, opcode: Opcode, payload: &[u8], outbox: &mut Outbox) {
-        self.put(opcode, true, payload, outbox);
+        self.put(opcode, true, 0, payload, outbox);
     }
 
     /// Most messages are short: their way is inlined, as far as they are not masked, so that little
     /// is left to decide. All others are worth a call.
     #[inline(always)]
-    fn put(&self, opcode: Opcode, fin: bool, payload: &[u8], outbox: &mut Outbox) {
+    fn put(&self, opcode: Opcode, fin: bool, rsv: u8, payload: &[u8], outbox: &mut Outbox) {
         let short = payload.len() <= SHORT;
         match self.masks {
-            None if short => put_short(opcode, fin, None, payload, outbox),
-            None => put_long(opcode, fin, None, payload, outbox),
-            Some(source) => put_masked(source, opcode, fin, payload, outbox),
+            None if short => put_short(opcode, fin, rsv, None, payload, outbox),
+            None => put_long(opcode, fin, rsv, None, payload, outbox),
+            Some(source) => put_masked(source, opcode, fin, rsv, payload, outbox),
         }
     }
 }
 
 #[inline(never)]
-fn put_masked(source: MaskSource, opcode: Opcode, fin: bool, payload: &[u8], outbox: &mut Outbox) {
+fn put_masked(
+    source: MaskSource,
+    opcode: Opcode,
+    fin: bool,
+    rsv: u8,
+    payload: &[u8],
+    outbox: &mut Outbox,
+) {
     // §5.3: the masking key MUST be fresh for every frame.
     let mask = Some(Mask::new(source()));
     if payload.len() <= SHORT {
-        put_short(opcode, fin, mask, payload, outbox);
+        put_short(opcode, fin, rsv, mask, payload, outbox);
     } else {
-        put_long(opcode, fin, mask, payload, outbox);
+        put_long(opcode, fin, rsv, mask, payload, outbox);
     }
 }
 
 #[inline(always)]
-fn put_short(opcode: Opcode, fin: bool, mask: Option<Mask>, payload: &[u8], outbox: &mut Outbox) {
-    let (head, size) = header(opcode, fin, mask, payload.len()).encode();
+fn put_short(
+    opcode: Opcode,
+    fin: bool,
+    rsv: u8,
+    mask: Option<Mask>,
+    payload: &[u8],
+    outbox: &mut Outbox,
+) {
+    let (head, size) = header(opcode, fin, rsv, mask, payload.len()).encode();
     if let Some(head) = head.first_chunk::<SHORT_HEADER>() {
         outbox.frame(head, size, payload, mask);
     }
 }
 
 #[inline(never)]
-fn put_long(opcode: Opcode, fin: bool, mask: Option<Mask>, payload: &[u8], outbox: &mut Outbox) {
-    let (head, size) = header(opcode, fin, mask, payload.len()).encode();
+fn put_long(
+    opcode: Opcode,
+    fin: bool,
+    rsv: u8,
+    mask: Option<Mask>,
+    payload: &[u8],
+    outbox: &mut Outbox,
+) {
+    let (head, size) = header(opcode, fin, rsv, mask, payload.len()).encode();
     outbox.frame(&head, size, payload, mask);
 }
 
 #[inline(always)]
-fn header(opcode: Opcode, fin: bool, mask: Option<Mask>, len: usize) -> Header {
+fn header(opcode: Opcode, fin: bool, rsv: u8, mask: Option<Mask>, len: usize) -> Header {
     Header {
         fin,
-        rsv: 0,
+        rsv,
         opcode,
         mask,
         len: len as u64,

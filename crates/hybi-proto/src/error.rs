@@ -49,6 +49,13 @@ pub enum ProtocolError {
         /// The limit, in frames.
         limit: u32,
     },
+    /// A compressed message that is not deflate (RFC 7692 §7.2.2).
+    InvalidDeflate,
+    /// A message that inflates to more than [`Deflate::max_ratio`](crate::deflate::Deflate::max_ratio) allows.
+    InflatesTooMuch {
+        /// The limit, in bytes that one byte becomes.
+        ratio: u32,
+    },
     /// A message was begun, and for too long no byte of it came.
     MessageStalled,
 }
@@ -58,8 +65,8 @@ impl ProtocolError {
     #[must_use]
     pub const fn close_code(self) -> CloseCode {
         match self {
-            Self::InvalidUtf8 => CloseCode::INVALID_DATA,
-            Self::MessageTooBig { .. } => CloseCode::TOO_BIG,
+            Self::InvalidUtf8 | Self::InvalidDeflate => CloseCode::INVALID_DATA,
+            Self::MessageTooBig { .. } | Self::InflatesTooMuch { .. } => CloseCode::TOO_BIG,
             Self::TooManyFragments { .. } | Self::MessageStalled => CloseCode::POLICY,
             _ => CloseCode::PROTOCOL,
         }
@@ -84,6 +91,8 @@ impl ProtocolError {
             Self::InvalidUtf8 => "WS_ERR_INVALID_UTF8",
             Self::MessageTooBig { .. } => "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH",
             Self::TooManyFragments { .. } => "WS_ERR_TOO_MANY_BUFFERED_PARTS",
+            Self::InvalidDeflate => "WS_ERR_INVALID_DEFLATE",
+            Self::InflatesTooMuch { .. } => "WS_ERR_UNSUPPORTED_INFLATE_RATIO",
             Self::MessageStalled => "WS_ERR_MESSAGE_STALLED",
         }
     }
@@ -118,6 +127,13 @@ impl fmt::Display for ProtocolError {
             }
             Self::TooManyFragments { limit } => {
                 write!(f, "sent a message in more than {limit} fragments")
+            }
+            Self::InvalidDeflate => f.write_str("sent a compressed message that is not deflate"),
+            Self::InflatesTooMuch { ratio } => {
+                write!(
+                    f,
+                    "sent a message that inflates to more than {ratio} times its size"
+                )
             }
             Self::MessageStalled => f.write_str("stopped in the middle of a message"),
         }
@@ -215,7 +231,9 @@ mod tests {
             LengthTopBit => InvalidUtf8,
             InvalidUtf8 => MessageTooBig { limit: 5 },
             MessageTooBig { .. } => TooManyFragments { limit: 3 },
-            TooManyFragments { .. } => MessageStalled,
+            TooManyFragments { .. } => InvalidDeflate,
+            InvalidDeflate => InflatesTooMuch { ratio: 20 },
+            InflatesTooMuch { .. } => MessageStalled,
             MessageStalled => return None,
         })
     }
@@ -239,6 +257,8 @@ mod tests {
             (1007, "WS_ERR_INVALID_UTF8"),
             (1009, "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH"),
             (1008, "WS_ERR_TOO_MANY_BUFFERED_PARTS"),
+            (1007, "WS_ERR_INVALID_DEFLATE"),
+            (1009, "WS_ERR_UNSUPPORTED_INFLATE_RATIO"),
             (1008, "WS_ERR_MESSAGE_STALLED"),
         ];
         let all: Vec<_> = std::iter::successors(Some(Rsv1), |&error| after(error)).collect();

@@ -56,6 +56,9 @@ impl From<Kind> for Opcode {
     }
 }
 
+/// RSV1 among the reserved bits. RFC 7692 §6: it says that a message is compressed.
+pub const RSV1: u8 = 0b100;
+
 /// All that stands before the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {

@@ -15,6 +15,7 @@ pub mod close;
 pub mod mask;
 pub mod message;
 pub mod frame;
+pub mod deflate;
 pub mod prepared;
 pub mod limits;
 pub mod outbox;

@@ -5,7 +5,8 @@
 #[non_exhaustive]
 pub struct Limits {
     /// The largest message accepted, in bytes, over all its fragments (default 16 MiB); a larger
-    /// one closes with 1009 as soon as a header announces it. `None` disables.
+    /// one closes with 1009 as soon as a header announces it, and one that was compressed as soon
+    /// as so much of it is inflated. `None` disables.
     pub message: Option<usize>,
     /// The most fragments accepted in one message (default 1,048,576); one more closes with 1008.
     /// Fragments are joined as they come, so that one costs its payload and no more. `None`

@@ -241,6 +241,39 @@ impl<'a> From<&'a Bytes> for MessageRef<'a> {
     }
 }
 
+/// How one message is sent.
+///
+/// ```
+/// # use hybi_proto::message::SendOptions;
+/// let options = SendOptions::new().compress(false);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SendOptions {
+    pub(crate) compress: bool,
+}
+
+impl Default for SendOptions {
+    fn default() -> Self {
+        Self { compress: true }
+    }
+}
+
+impl SendOptions {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether it may be compressed (default yes), if the peer agreed to that: no is for what is
+    /// compressed already, such as images, and for secrets next to what an attacker chooses.
+    #[must_use]
+    pub fn compress(mut self, compress: bool) -> Self {
+        self.compress = compress;
+        self
+    }
+}
+
 /// A part of a message, as it arrives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::SendError;
-use crate::message::Message;
+use crate::message::{Message, SendOptions};
 use crate::prepared::Prepared;
 use crate::text::Text;
 
@@ -64,6 +64,8 @@ pub struct Dropped {
 pub enum Item {
     /// A message of this connection's own.
     Message(Message),
+    /// One that is not to be compressed.
+    Plain(Message),
     /// One that is shared with other connections.
     Prepared(Prepared),
 }
@@ -140,12 +142,23 @@ impl From<&Prepared> for Item {
 }
 
 impl Item {
+    /// A message that is sent with these options.
+    #[must_use]
+    pub fn new(message: impl Into<Message>, options: SendOptions) -> Self {
+        let message = message.into();
+        if options.compress {
+            Self::Message(message)
+        } else {
+            Self::Plain(message)
+        }
+    }
+
     /// The message.
     #[must_use]
     #[inline]
     pub fn message(&self) -> &Message {
         match self {
-            Self::Message(message) => message,
+            Self::Message(message) | Self::Plain(message) => message,
             Self::Prepared(prepared) => prepared.message(),
         }
     }

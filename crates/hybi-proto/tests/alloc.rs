@@ -80,7 +80,7 @@ const MASKED_HELLO: &[u8] = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
 const PLAIN_HELLO: &[u8] = b"\x81\x05Hello";
 
 /// What is known of a message in progress.
-const PROGRESS: isize = 80;
+const PROGRESS: isize = 88;
 
 fn ends() -> [(Connection, &'static [u8]); 2] {
     let client = Role::Client(|| [1, 2, 3, 4]);
@@ -468,8 +468,8 @@ fn a_connection_is_small_and_a_new_one_allocates_nothing() {
     let (_conn, cost) = cost(|| Connection::new(Role::Server, Limits::default()));
     assert_eq!(cost.calls, 0);
     let size = size_of::<Connection>();
-    assert!(size <= 152, "{size}");
+    assert!(size <= 176, "{size}");
     // It is moved out and back for each read of an event handler.
     let size = size_of::<Decoder>();
-    assert!(size <= 64, "{size}");
+    assert!(size <= 72, "{size}");
 }

@@ -4,6 +4,7 @@
 //! Whoever owns the socket loops over four verbs: fill [`inbox`](Connection::inbox), take
 //! [`next`](Connection::next), `send`, drain [`outbox`](Connection::outbox).
 
+mod job;
 mod parts;
 mod offer;
 
@@ -12,6 +13,7 @@ use bytes::{Bytes, buf::Limit};
 use crate::close::{Close, CloseInfo, Initiator};
 use crate::code::CloseCode;
 use crate::decoder::{Decoder, Door, Found};
+use crate::deflate::{Compressor, Deflate, Inflater, MAX_BITS, Params};
 use crate::encoder::{Encoder, MaskSource};
 use crate::error::{ProtocolError, SendError};
 use crate::frame::{MAX_CONTROL, Opcode};
@@ -21,6 +23,7 @@ use crate::outbox::Outbox;
 use crate::queue::{Dropped, Queue};
 use crate::text::Text;
 
+pub use job::{Done, Job};
 use parts::Outgoing;
 
 /// Which end of the connection this is; a client says where its mask keys come from.
@@ -69,6 +72,8 @@ pub struct Connection {
     close_received: bool,
     failed: bool,
     sent: u64,
+    /// A longer message takes its time, and leaves in fragments.
+    whole: usize,
     rare: Option<Box<Rare>>,
 }
 
@@ -87,6 +92,9 @@ struct Rare {
     dropped: Dropped,
     /// The message that is leaving in fragments. Whatever else is sent waits in the queue.
     outgoing: Option<Outgoing>,
+    /// What another thread is to compress, and how often that was.
+    job: Option<Job>,
+    jobs: u32,
     /// The close frame that follows all that waits.
     farewell: Option<Option<Close>>,
     /// The close frame of the peer's that is not answered yet.
@@ -96,6 +104,10 @@ struct Rare {
 /// The pongs that may wait on a socket that takes no more; then only the newest ping is answered,
 /// when they have left.
 const PONGS: u8 = 16;
+
+/// A larger message leaves in fragments of this size, in bytes, so that a control frame never waits
+/// behind more, and a client does not mask all of it at once.
+const FRAGMENT: usize = 1 << 20;
 
 impl Connection {
     /// A connection whose opening handshake is done.
@@ -117,7 +129,33 @@ impl Connection {
             close_received: false,
             failed: false,
             sent: 0,
+            whole: FRAGMENT,
             rare: None,
+        }
+    }
+
+    /// Compresses messages from now on, and takes compressed ones, as was agreed on.
+    pub fn set_deflate(&mut self, deflate: &Deflate, params: Params) {
+        let server = (
+            params.server_max_window_bits.unwrap_or(MAX_BITS),
+            !params.server_no_context_takeover,
+        );
+        let client = (
+            params.client_max_window_bits.unwrap_or(MAX_BITS),
+            !params.client_no_context_takeover,
+        );
+        let (ours, theirs) = if self.encoder.is_client() {
+            // A client may do with less than it was allowed.
+            let bits = client.0.min(deflate.client_max_window_bits);
+            let takeover = client.1 && !deflate.client_no_context_takeover;
+            ((bits, takeover), server)
+        } else {
+            (server, client)
+        };
+        let inflater = Inflater::new(deflate, theirs.0, theirs.1);
+        self.decoder.set_inflater(inflater);
+        if let Some(compressor) = Compressor::new(deflate, ours.0, ours.1) {
+            self.encoder.set_compressor(compressor);
         }
     }
 
@@ -258,7 +296,13 @@ impl Connection {
                     event => event,
                 },
                 None => {
-                    let part = self.decoder.take_part();
+                    let part = match self.decoder.take_part() {
+                        Ok(part) => part,
+                        Err(error) => {
+                            self.fail(error);
+                            return Err(error);
+                        }
+                    };
                     let part = part.filter(|_| !self.decoder.is_skipped());
                     return Ok(part.map(Event::Part));
                 }
@@ -511,7 +555,7 @@ impl Connection {
         self.outbox.clear();
         if let Some(rare) = &mut self.rare {
             rare.queue = Queue::default();
-            (rare.outgoing, rare.farewell) = (None, None);
+            (rare.outgoing, rare.job, rare.farewell) = (None, None, None);
         }
     }
 

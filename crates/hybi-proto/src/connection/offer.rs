@@ -1,7 +1,6 @@
 //! Whole messages on their way out: framed at once, or queued, or what a policy does with them.
 
 use super::Connection;
-use super::parts::FRAGMENT;
 use crate::close::Close;
 use crate::code::CloseCode;
 use crate::error::SendError;
@@ -22,7 +21,7 @@ impl Connection {
     #[inline]
     pub fn send(&mut self, message: Message) -> Result<(), SendError> {
         self.may_send()?;
-        if self.has_queue() || message.len() > FRAGMENT {
+        if self.has_queue() || message.len() > self.whole {
             self.take_in(message.into());
         } else {
             self.sent += 1;
@@ -39,7 +38,7 @@ impl Connection {
     #[inline]
     pub fn send_ref(&mut self, message: MessageRef<'_>) -> Result<(), SendError> {
         self.may_send()?;
-        if self.has_queue() || message.as_bytes().len() > FRAGMENT {
+        if self.has_queue() || message.as_bytes().len() > self.whole {
             self.take_in_ref(message);
         } else {
             self.sent += 1;
@@ -141,7 +140,7 @@ impl Connection {
         overflow: &Overflow,
         crowded: bool,
     ) -> Result<Admission, SendError> {
-        let large = prepared.message().len() > FRAGMENT;
+        let large = prepared.message().len() > self.whole;
         if large || crowded || self.close_sent || !self.is_roomy() {
             return self.offer(prepared, overflow, crowded);
         }
@@ -229,8 +228,9 @@ impl Connection {
     #[inline]
     pub(super) fn encode(&mut self, item: Item) {
         match item {
-            item if item.message().len() > FRAGMENT => return self.encode_in_fragments(&item),
+            item if item.message().len() > self.whole => return self.encode_in_fragments(&item),
             Item::Message(message) => self.encoder.message(message, &mut self.outbox),
+            Item::Plain(message) => self.encoder.plain(message, &mut self.outbox),
             Item::Prepared(prepared) => self.encoder.prepared(&prepared, &mut self.outbox),
         }
         self.sent += 1;

@@ -2,12 +2,15 @@
 
 use bytes::Bytes;
 
-use super::{Connection, Rare};
+use super::job::{Job, Packing, Task};
+use super::{Connection, FRAGMENT, Rare};
 use crate::close::Close;
 use crate::code::CloseCode;
+use crate::deflate::Config;
 use crate::error::SendError;
-use crate::frame::Opcode;
-use crate::message::Kind;
+use crate::frame::{Opcode, RSV1};
+use crate::message::{Kind, SendOptions};
+use crate::prepared::Prepared;
 use crate::queue::Item;
 use crate::text::Text;
 use crate::utf8::Utf8;
@@ -23,39 +26,152 @@ pub(super) struct Outgoing {
     /// The message ends with `rest`.
     pub(super) last: bool,
     utf8: Utf8,
+    pub(super) packing: Packing,
 }
 
-/// A larger message leaves in fragments of this size, in bytes, so that a control frame never waits
-/// behind more, and a client does not mask all of it at once.
-pub(super) const FRAGMENT: usize = 1 << 20;
+impl Outgoing {
+    /// Whether nothing of it can be framed now.
+    fn waits(&self) -> bool {
+        matches!(self.packing, Packing::Job { .. }) || (self.rest.is_empty() && !self.last)
+    }
+}
 
 impl Connection {
     /// Frames the first fragment; the others follow as the outbox is drained.
     pub(super) fn encode_in_fragments(&mut self, item: &Item) {
         let message = item.message();
+        let (kind, len) = (message.kind(), message.len());
+        let rest = message.clone().into_bytes();
+        let compressor = self.encoder.compressor(len);
+        let config = compressor.map(|compressor| compressor.config());
+        let (rest, packing) = match (item, config) {
+            (Item::Plain(_), _) | (_, None) => (rest, Packing::Plain),
+            (Item::Prepared(prepared), Some(config)) => {
+                return self.encode_prepared(prepared, config);
+            }
+            (Item::Message(_), Some(_)) => (rest, Packing::Pieces),
+        };
         self.rare().outgoing = Some(Outgoing {
-            kind: message.kind(),
-            opcode: message.kind().into(),
-            rest: message.clone().into_bytes(),
+            kind,
+            opcode: kind.into(),
+            rest,
             last: true,
             utf8: Utf8::default(),
+            packing,
         });
         self.encode_fragment();
     }
 
+    /// As [`encode_in_fragments`](Self::encode_in_fragments), for what is compressed for all.
+    fn encode_prepared(&mut self, prepared: &Prepared, config: Config) {
+        let (kind, last) = (prepared.kind(), true);
+        let size = self.job_size();
+        let job = prepared.message().len() > size && !prepared.is_compressed(config);
+        let (rest, packing) = if job {
+            let number = self.push_job(Task::Shared(prepared.clone(), config));
+            let message = prepared.message().clone();
+            let shared = true;
+            (
+                message.into_bytes(),
+                Packing::Job {
+                    number,
+                    last,
+                    shared,
+                },
+            )
+        } else {
+            if let Some(compressor) = self.encoder.any_compressor() {
+                compressor.forget();
+            }
+            let payload = prepared.compressed(config).payload();
+            (payload, Packing::Packed { last })
+        };
+        self.rare().outgoing = Some(Outgoing {
+            kind,
+            opcode: kind.into(),
+            rest,
+            last,
+            utf8: Utf8::default(),
+            packing,
+        });
+        self.encode_fragment();
+    }
+
+    /// What is longer is left to a job.
+    fn job_size(&mut self) -> usize {
+        let compressor = self.encoder.any_compressor();
+        compressor.map_or(usize::MAX, |compressor| compressor.job())
+    }
+
+    fn push_job(&mut self, task: Task) -> u32 {
+        let rare = self.rare();
+        rare.jobs = rare.jobs.wrapping_add(1);
+        let number = rare.jobs;
+        rare.job = Some(Job { number, task });
+        number
+    }
+
+    /// The message of which a job with this number compresses a piece.
+    pub(super) fn outgoing_of_job(&mut self, job: u32) -> Option<&mut Outgoing> {
+        let outgoing = self.rare.as_mut()?.outgoing.as_mut()?;
+        let its = matches!(outgoing.packing, Packing::Job { number, .. } if number == job);
+        its.then_some(outgoing)
+    }
+
     fn encode_fragment(&mut self) {
+        if self.needs_job() {
+            return;
+        }
         let Some(rare) = &mut self.rare else { return };
         let Some(outgoing) = &mut rare.outgoing else {
             return;
         };
-        let size = outgoing.rest.len().min(FRAGMENT);
-        let bytes = outgoing.rest.split_to(size);
-        let fin = outgoing.last && outgoing.rest.is_empty();
+        let first = outgoing.opcode != Opcode::Continuation;
         let opcode = std::mem::replace(&mut outgoing.opcode, Opcode::Continuation);
-        self.encoder.fragment(opcode, fin, bytes, &mut self.outbox);
+        let bytes = outgoing.rest.split_to(outgoing.rest.len().min(FRAGMENT));
+        let over = outgoing.rest.is_empty();
+        // RFC 7692 §6.1: RSV1 is for the first fragment.
+        let rsv = if first { RSV1 } else { 0 };
+        let (encoder, outbox) = (&mut self.encoder, &mut self.outbox);
+        let fin = match outgoing.packing {
+            Packing::Packed { last } => over && last,
+            _ => over && outgoing.last,
+        };
+        match outgoing.packing {
+            Packing::Pieces => encoder.compressed(opcode, fin, rsv, &bytes, outbox),
+            Packing::Packed { .. } => encoder.fragment(opcode, fin, rsv, bytes, outbox),
+            _ => encoder.fragment(opcode, fin, 0, bytes, outbox),
+        }
         if fin {
             rare.outgoing = None;
             self.sent += 1;
+        } else if over && matches!(outgoing.packing, Packing::Packed { .. }) {
+            outgoing.packing = Packing::Pieces;
+        }
+    }
+
+    /// Whether the next piece is compressed by a job, which is left to be taken if it is not yet.
+    fn needs_job(&mut self) -> bool {
+        let Some(outgoing) = self.rare.as_ref().and_then(|rare| rare.outgoing.as_ref()) else {
+            return false;
+        };
+        match (outgoing.packing, self.encoder.any_compressor()) {
+            (Packing::Job { .. }, _) => true,
+            (Packing::Pieces, Some(compressor)) if outgoing.rest.len() > compressor.job() => {
+                let last = outgoing.last;
+                let work = compressor.work(outgoing.rest.clone(), last);
+                let number = self.push_job(Task::Own(work));
+                if let Some(outgoing) = &mut self.rare().outgoing {
+                    let shared = false;
+                    outgoing.packing = Packing::Job {
+                        number,
+                        last,
+                        shared,
+                    };
+                }
+                true
+            }
+            _ => false,
         }
     }
 
@@ -65,7 +181,7 @@ impl Connection {
             && let Some(rare) = &mut self.rare
         {
             match &rare.outgoing {
-                Some(outgoing) if outgoing.rest.is_empty() && !outgoing.last => return,
+                Some(outgoing) if outgoing.waits() => return,
                 Some(_) => self.encode_fragment(),
                 None => {
                     if let Some(item) = rare.queue.pop() {
@@ -88,6 +204,15 @@ impl Connection {
     /// [`SendError::Full`] while something waits to be framed, such as the rest of another message;
     /// [`SendError::Closed`] after a close.
     pub fn begin(&mut self, kind: Kind) -> Result<(), SendError> {
+        self.begin_with(kind, SendOptions::new())
+    }
+
+    /// As [`begin`](Self::begin), with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`begin`](Self::begin).
+    pub fn begin_with(&mut self, kind: Kind, options: SendOptions) -> Result<(), SendError> {
         if self.close_sent {
             return Err(SendError::Closed);
         }
@@ -100,6 +225,11 @@ impl Connection {
             rest: Bytes::new(),
             last: false,
             utf8: Utf8::default(),
+            packing: if options.compress {
+                Packing::Open
+            } else {
+                Packing::Plain
+            },
         });
         Ok(())
     }
@@ -115,6 +245,7 @@ impl Connection {
     pub fn send_part(&mut self, bytes: Bytes) -> Result<(), SendError> {
         // What waits behind the message waits for its parts, and takes no room from them.
         let full = self.outbox.len() >= self.backlog;
+        let compresses = self.encoder.compressor(bytes.len()).is_some();
         let outgoing = self.unfinished().ok_or(SendError::Closed)?;
         if full || !outgoing.rest.is_empty() {
             return Err(SendError::Full);
@@ -124,10 +255,18 @@ impl Connection {
             utf8.push(&bytes).map_err(|_| SendError::InvalidUtf8)?;
             outgoing.utf8 = utf8;
         }
-        if !bytes.is_empty() {
-            outgoing.rest = bytes;
-            self.encode_fragment();
+        if bytes.is_empty() {
+            return Ok(());
         }
+        if outgoing.packing == Packing::Open {
+            outgoing.packing = if compresses {
+                Packing::Pieces
+            } else {
+                Packing::Plain
+            };
+        }
+        outgoing.rest = bytes;
+        self.encode_fragment();
         Ok(())
     }
 
@@ -162,7 +301,12 @@ impl Connection {
                 self.close(close.as_ref());
             }
             Some(_) => {
-                self.rare().outgoing = None;
+                let rare = self.rare();
+                (rare.outgoing, rare.job) = (None, None);
+                // What was compressed of it refers to nothing that the peer will get.
+                if let Some(compressor) = self.encoder.any_compressor() {
+                    compressor.forget();
+                }
                 self.encode_queue(self.framed());
             }
         }

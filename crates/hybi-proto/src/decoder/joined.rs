@@ -6,6 +6,7 @@
 use bytes::{BufMut, Bytes, buf::Limit};
 
 use super::{finish_text, uncover};
+use crate::deflate::{self, Inflater, Inflating};
 use crate::error::ProtocolError;
 use crate::mask::Mask;
 use crate::message::{Kind, Part};
@@ -26,6 +27,8 @@ pub(super) struct Joined {
     done: usize,
     /// Bytes that were handed out before those.
     taken: usize,
+    /// It is compressed: it waits here, and comes from here into `bytes`.
+    inflating: Option<Box<Inflating>>,
 }
 
 /// What the next byte is.
@@ -66,25 +69,34 @@ impl Default for Joined {
             bytes: Vec::new(),
             done: 0,
             taken: 0,
+            inflating: None,
         }
     }
 }
 
 impl Joined {
-    /// A frame begins whose payload is the next bytes; the first one says of which kind the message
-    /// is.
+    /// A message of this kind begins.
     #[inline]
-    pub(super) fn begin(&mut self, kind: Kind, fin: bool, mask: Option<Mask>, left: usize) {
-        if self.is_vacant() {
-            self.kind = kind;
-        }
+    pub(super) fn open(&mut self, kind: Kind, compressed: bool) {
+        self.kind = kind;
+        self.inflating = compressed.then(Box::default);
+    }
+
+    /// A frame begins whose payload is the next bytes.
+    #[inline]
+    pub(super) fn begin(&mut self, fin: bool, mask: Option<Mask>, left: usize) {
         self.fragments = self.fragments.saturating_add(1);
         self.step = Step::Payload { fin, mask, left };
     }
 
     /// Takes what is missing from the front of what has come, and says how much that was.
     #[inline]
-    pub(super) fn push(&mut self, arrived: &[u8]) -> Result<usize, ProtocolError> {
+    pub(super) fn push(
+        &mut self,
+        arrived: &[u8],
+        inflater: Option<&mut Inflater>,
+        limit: usize,
+    ) -> Result<usize, ProtocolError> {
         let Step::Payload {
             fin,
             mut mask,
@@ -93,6 +105,11 @@ impl Joined {
         else {
             return Ok(0);
         };
+        if let Some(inflater) = inflater
+            && self.inflating.is_some()
+        {
+            return self.push_packed(arrived, inflater, limit);
+        }
         // What was read straight into its place comes before what was not.
         let direct = &mut self.bytes[self.done..];
         let missing = left - direct.len();
@@ -120,6 +137,12 @@ impl Joined {
             .map_err(|_| ProtocolError::InvalidUtf8)?;
         }
         self.done = self.bytes.len();
+        self.go_on(fin, mask, left)?;
+        Ok(here)
+    }
+
+    /// What comes next, when so many bytes of the frame are missing.
+    fn go_on(&mut self, fin: bool, mask: Option<Mask>, left: usize) -> Result<(), ProtocolError> {
         self.step = match (left, fin) {
             (1.., _) => Step::Payload { fin, mask, left },
             (0, false) => Step::Header,
@@ -128,7 +151,90 @@ impl Joined {
                 Step::Whole
             }
         };
+        Ok(())
+    }
+
+    /// As [`push`](Self::push), for a message that is compressed.
+    fn push_packed(
+        &mut self,
+        arrived: &[u8],
+        inflater: &mut Inflater,
+        limit: usize,
+    ) -> Result<usize, ProtocolError> {
+        let Step::Payload {
+            fin,
+            mut mask,
+            left,
+        } = self.step
+        else {
+            return Ok(0);
+        };
+        let here = left.min(arrived.len());
+        let left = left - here;
+        for piece in arrived[..here].chunks(PIECE) {
+            let Some(inflating) = &mut self.inflating else {
+                break;
+            };
+            match &mut mask {
+                Some(mask) => mask.apply_to(piece, &mut inflating.packed),
+                None => inflating.packed.extend_from_slice(piece),
+            }
+            if inflating.packed.len() >= deflate::ENOUGH {
+                self.inflate(inflater, false, limit)?;
+            }
+        }
+        if left == 0 && fin {
+            self.inflate(inflater, true, limit)?;
+        }
+        self.go_on(fin, mask, left)?;
         Ok(here)
+    }
+
+    /// Inflates what waits for it, within the limit.
+    fn inflate(
+        &mut self,
+        inflater: &mut Inflater,
+        last: bool,
+        limit: usize,
+    ) -> Result<(), ProtocolError> {
+        let Some(inflating) = &mut self.inflating else {
+            return Ok(());
+        };
+        let (kind, utf8) = (self.kind, &mut self.utf8);
+        let (bytes, taken) = (&mut self.bytes, self.taken);
+        deflate::with_room(|room| {
+            inflating.run(inflater, last, room, |piece| {
+                let len = taken + bytes.len() + piece.len();
+                if len > limit {
+                    return Err(ProtocolError::MessageTooBig { limit });
+                }
+                if kind == Kind::Text {
+                    utf8.push(piece).map_err(|_| ProtocolError::InvalidUtf8)?;
+                }
+                if bytes.capacity() - bytes.len() < piece.len() {
+                    // By doubling, but never beyond what may come.
+                    let double = bytes.len().min(limit - len);
+                    bytes.reserve_exact(piece.len().max(double));
+                }
+                bytes.extend_from_slice(piece);
+                Ok(())
+            })
+        })?;
+        self.done = self.bytes.len();
+        Ok(())
+    }
+
+    /// Inflates what has come, for who does not wait for the rest.
+    pub(super) fn inflate_part(
+        &mut self,
+        inflater: &mut Inflater,
+        limit: usize,
+    ) -> Result<(), ProtocolError> {
+        let waits = |inflating: &Inflating| !inflating.packed.is_empty();
+        if !self.is_whole() && self.inflating.as_deref().is_some_and(waits) {
+            self.inflate(inflater, false, limit)?;
+        }
+        Ok(())
     }
 
     /// Where the next bytes go, while so many are missing that they need not pass through the read
@@ -137,6 +243,9 @@ impl Joined {
         let Step::Payload { fin, left, .. } = self.step else {
             return None;
         };
+        if self.inflating.is_some() {
+            return None;
+        }
         let missing = left - (self.bytes.len() - self.done);
         if missing < DIRECT {
             return None;
@@ -176,6 +285,17 @@ impl Joined {
         self.taken + self.bytes.len()
     }
 
+    /// Whether it is compressed.
+    pub(super) fn is_packed(&self) -> bool {
+        self.inflating.is_some()
+    }
+
+    /// The length of what has come as it came, in bytes.
+    pub(super) fn came(&self) -> usize {
+        let inflating = self.inflating.as_deref();
+        inflating.map_or(self.len(), Inflating::came)
+    }
+
     /// What has come and was not taken.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -185,6 +305,7 @@ impl Joined {
     pub(super) fn clear(&mut self) {
         self.step = Step::Header;
         pool::give(std::mem::take(&mut self.bytes));
+        self.inflating = None;
         (self.fragments, self.done, self.taken, self.skipped) = (0, 0, 0, false);
     }
 

@@ -16,8 +16,9 @@ use std::ops::Range;
 use bytes::{BufMut, Bytes, buf::Limit};
 
 use crate::close::Close;
+use crate::deflate::Inflater;
 use crate::error::ProtocolError;
-use crate::frame::{Header, Opcode};
+use crate::frame::{Header, Opcode, RSV1};
 use crate::limits::Limits;
 use crate::mask::Mask;
 use crate::message::{Event, EventRef, Kind, Message, MessageRef, Part};
@@ -37,6 +38,8 @@ pub struct Decoder {
     /// The message in progress, or that was found last, unless it lies in `buffer`. It stays for
     /// the next one of that kind until there is nothing to be found.
     joined: Option<Box<Joined>>,
+    /// The peer may compress.
+    inflater: Option<Box<Inflater>>,
     /// Messages found so far.
     messages: u64,
     /// The most bytes of a message.
@@ -122,6 +125,7 @@ impl Decoder {
             buffer: Vec::new(),
             start: 0,
             joined: None,
+            inflater: None,
             messages: 0,
             limit: limits.message.unwrap_or(isize::MAX as usize),
             fragments: limits.fragments.unwrap_or(UNLIMITED),
@@ -137,9 +141,15 @@ impl Decoder {
             buffer: Vec::new(),
             start: 0,
             joined: None,
+            inflater: None,
             silent: true,
             ..*self
         }
+    }
+
+    /// The peer may compress, from now on.
+    pub(crate) fn set_inflater(&mut self, inflater: Inflater) {
+        self.inflater = Some(Box::new(inflater));
     }
 
     /// The number of messages found so far, seen or not.
@@ -256,7 +266,7 @@ impl Decoder {
     #[cold]
     pub(crate) fn silence(&mut self) {
         self.silent = true;
-        self.joined = None;
+        (self.joined, self.inflater) = (None, None);
         self.buffer.clear();
         self.start = 0;
     }
@@ -270,7 +280,7 @@ impl Decoder {
             match found {
                 Some(Found::Message(_, Place::Joined)) if self.is_cut() => {}
                 None if self.is_cut() => {
-                    self.take_part();
+                    self.take_part()?;
                     return Ok(None);
                 }
                 found => return Ok(found),
@@ -307,7 +317,8 @@ impl Decoder {
                     // It was handed out.
                     joined.clear();
                 }
-                self.start += joined.push(&self.buffer[self.start..])?;
+                let arrived = &self.buffer[self.start..];
+                self.start += joined.push(arrived, self.inflater.as_deref_mut(), self.limit)?;
                 match joined.step() {
                     Step::Header => {}
                     Step::Payload { .. } => return Ok(None),
@@ -335,7 +346,7 @@ impl Decoder {
                 _ if !whole => return Ok(None),
                 _ => return self.control(&header, payload).map(Some),
             };
-            let alone = header.fin && header.opcode != Opcode::Continuation;
+            let alone = header.fin && header.opcode != Opcode::Continuation && header.rsv == 0;
             if whole && alone && len <= door.most_in_place() {
                 self.start = payload.end;
                 let mut mask = header.mask;
@@ -347,9 +358,11 @@ impl Decoder {
                 return Ok(Some(Found::Message(kind, Place::Inbox(payload))));
             }
             self.start += size;
-            self.joined
-                .get_or_insert_default()
-                .begin(kind, header.fin, header.mask, len);
+            let joined = self.joined.get_or_insert_default();
+            if joined.is_vacant() {
+                joined.open(kind, header.rsv == RSV1);
+            }
+            joined.begin(header.fin, header.mask, len);
         }
     }
 
@@ -418,8 +431,21 @@ impl Decoder {
     /// Takes what has come of the message in progress, if that is something.
     ///
     /// To be called when there is no event: all that is here is unmasked and checked.
-    pub(crate) fn take_part(&mut self) -> Option<Part> {
-        self.joined.as_mut()?.take_part()
+    ///
+    /// # Errors
+    ///
+    /// As [`next`](Self::next): what is compressed may be found to be wrong only now.
+    pub(crate) fn take_part(&mut self) -> Result<Option<Part>, ProtocolError> {
+        let Some(joined) = &mut self.joined else {
+            return Ok(None);
+        };
+        if let Some(inflater) = &mut self.inflater
+            && let Err(error) = joined.inflate_part(inflater, self.limit)
+        {
+            self.silence();
+            return Err(error);
+        }
+        Ok(joined.take_part())
     }
 
     /// What was found, to keep: copied out of the read buffer, or with the buffer it has.

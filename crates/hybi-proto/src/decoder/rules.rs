@@ -4,16 +4,22 @@
 
 use super::{Decoder, UNLIMITED};
 use crate::error::ProtocolError;
-use crate::frame::{Header, MAX_CONTROL, Opcode};
+use crate::frame::{Header, MAX_CONTROL, Opcode, RSV1};
+
+/// What an empty message may take when it is compressed.
+const FLUSH: usize = 16;
 
 impl Decoder {
     /// Every rule of §5.2 to §5.5 and every limit, before a byte of the payload is kept.
     #[inline]
     pub(super) fn admit(&self, header: &Header) -> Result<(), ProtocolError> {
-        // §5.2: RSV1, RSV2, RSV3 MUST be 0 unless an extension is negotiated.
+        // §5.2: RSV1, RSV2, RSV3 MUST be 0 unless an extension is negotiated. RFC 7692 §6.1: an
+        // endpoint MUST NOT set the "Per-Message Compressed" bit of control frames and non-first
+        // fragments of a data message.
         match header.rsv {
             0 => {}
-            0b100 => return Err(ProtocolError::Rsv1),
+            RSV1 if self.may_compress(header.opcode) => {}
+            RSV1 => return Err(ProtocolError::Rsv1),
             _ => return Err(ProtocolError::Rsv2Or3),
         }
         match (self.masked, header.mask) {
@@ -24,8 +30,9 @@ impl Decoder {
             _ => {}
         }
         let joined = self.joined.as_deref();
-        let (fragments, so_far) =
-            joined.map_or((0, 0), |joined| (joined.fragments(), joined.len()));
+        let (fragments, so_far, packed) = joined.map_or((0, 0, false), |joined| {
+            (joined.fragments(), joined.came(), joined.is_packed())
+        });
         match (header.opcode, fragments) {
             (opcode, _) if opcode.is_control() => return admit_control(header),
             // §5.4: a fragmented message consists of a single frame with an opcode other than 0,
@@ -41,10 +48,20 @@ impl Decoder {
             return Err(ProtocolError::TooManyFragments { limit });
         }
         let limit = self.limit;
-        if header.len > (limit - so_far.min(limit)) as u64 {
+        // What is compressed may be larger than what it was, if each fragment ends with a flush. What
+        // it inflates to is judged as it comes.
+        let most = match packed || header.rsv == RSV1 {
+            true => limit.saturating_mul(2).saturating_add(FLUSH),
+            false => limit,
+        };
+        if header.len > most.saturating_sub(so_far) as u64 {
             return Err(ProtocolError::MessageTooBig { limit });
         }
         Ok(())
+    }
+
+    fn may_compress(&self, opcode: Opcode) -> bool {
+        self.inflater.is_some() && matches!(opcode, Opcode::Text | Opcode::Binary)
     }
 }
 

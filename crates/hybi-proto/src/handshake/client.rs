@@ -14,10 +14,12 @@ use http::header::{
 use http::{Request, Response, StatusCode, Uri};
 
 use super::error::{OptionsError, ResponseError};
+use super::extensions::{self, Extensions};
 use super::grammar::{self, SEC_WEBSOCKET_ORIGIN, Version, only};
 use super::head::{self, Limits, Scan};
 use super::key::Key;
 use super::uri::{Credentials, Target};
+use crate::deflate::Deflate;
 
 /// How many informational answers a client skips before it gives up.
 pub const MAX_INFORMATIONAL: usize = 8;
@@ -31,10 +33,11 @@ pub struct Options {
     origin: Option<String>,
     credentials: Option<Credentials>,
     headers: HeaderMap,
+    deflate: Option<Deflate>,
 }
 
 impl Options {
-    /// The defaults: version 13, no subprotocols, no origin, no further headers.
+    /// The defaults: version 13, no subprotocols, no origin, no further headers, no compression.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -73,6 +76,13 @@ impl Options {
     #[must_use]
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.credentials = Some(credentials);
+        self
+    }
+
+    /// How messages are compressed, if the server agrees (default not at all).
+    #[must_use]
+    pub fn deflate(mut self, deflate: impl Into<Option<Deflate>>) -> Self {
+        self.deflate = deflate.into();
         self
     }
 
@@ -118,6 +128,9 @@ pub fn request(target: &Target, key: &Key, options: &Options) -> Result<Request<
     }
     if let Some(protocols) = protocols(options)? {
         headers.insert(SEC_WEBSOCKET_PROTOCOL, protocols);
+    }
+    if let Some(offer) = options.deflate.as_ref().and_then(extensions::offer) {
+        headers.insert(SEC_WEBSOCKET_EXTENSIONS, offer);
     }
     let version = HeaderValue::from_static(options.version.as_str());
     headers.insert(SEC_WEBSOCKET_VERSION, version);
@@ -230,6 +243,8 @@ impl Answer {
 pub struct Agreed {
     /// The subprotocol that the server has chosen.
     pub protocol: Option<String>,
+    /// The extensions that the server has chosen.
+    pub extensions: Extensions,
 }
 
 /// Judges the final answer to a request with this key and these options (RFC 6455 §4.1).
@@ -261,10 +276,8 @@ pub fn verify<T>(
     }
     let extensions = grammar::extensions(headers);
     let extensions = extensions.map_err(|_| ResponseError::ExtensionsMalformed)?;
-    if !extensions.is_empty() {
-        return Err(ResponseError::ExtensionNotRequested);
-    }
     Ok(Agreed {
+        extensions: extensions::verify(options.deflate.as_ref(), &extensions)?,
         protocol: chosen(options, headers)?,
     })
 }

@@ -204,6 +204,11 @@ pub enum ResponseError {
     ExtensionsMalformed,
     /// An extension that was not requested.
     ExtensionNotRequested,
+    /// An extension that was chosen before.
+    ExtensionRepeated,
+    /// Parameters of permessage-deflate that are unknown, repeated, out of range or not what was
+    /// offered (RFC 7692 §5.1).
+    ExtensionParameters,
 }
 
 impl fmt::Display for ResponseError {
@@ -227,6 +232,10 @@ impl fmt::Display for ResponseError {
             Self::ProtocolMissing => "the server chose none of the requested subprotocols",
             Self::ExtensionsMalformed => "the server's Sec-WebSocket-Extensions is malformed",
             Self::ExtensionNotRequested => "the server chose an extension that was not requested",
+            Self::ExtensionRepeated => "the server chose an extension twice",
+            Self::ExtensionParameters => {
+                "the server chose parameters of permessage-deflate that were not offered"
+            }
         })
     }
 }

@@ -9,6 +9,7 @@
 
 pub mod error;
 pub mod grammar;
+pub mod extensions;
 pub mod key;
 pub mod head;
 pub mod uri;
@@ -17,6 +18,7 @@ pub mod client;
 pub mod body;
 
 pub use error::{HeadError, OptionsError, RequestError, ResponseError, UrlError};
+pub use extensions::Extensions;
 pub use grammar::{Extension, Version};
 pub use key::Key;
 pub use uri::{Credentials, Target};

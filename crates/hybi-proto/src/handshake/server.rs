@@ -5,15 +5,17 @@
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN,
-    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
-    TRANSFER_ENCODING, UPGRADE,
+    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Method, Request, Response, StatusCode};
 
 use super::error::RequestError;
 pub use super::error::refusal;
+use super::extensions::{self, Extensions};
 use super::grammar::{self, Host, SEC_WEBSOCKET_ORIGIN, Version, only};
 use super::key::Key;
+use crate::deflate::Deflate;
 
 /// How the request has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +48,7 @@ pub enum Origins {
 pub struct Options {
     origins: Origins,
     protocols: Vec<String>,
+    deflate: Option<Deflate>,
 }
 
 impl Options {
@@ -71,6 +74,14 @@ impl Options {
         self.protocols = names.into_iter().map(Into::into).collect();
         self
     }
+
+    /// How messages are compressed with clients that offer it (default not at all). An offer that
+    /// cannot be met is declined, which is no fault of the client's.
+    #[must_use]
+    pub fn deflate(mut self, deflate: impl Into<Option<Deflate>>) -> Self {
+        self.deflate = deflate.into();
+        self
+    }
 }
 
 /// A handshake that holds; answer it with [`response`](Self::response).
@@ -80,6 +91,7 @@ pub struct Accepted {
     version: Version,
     offered: Vec<String>,
     protocol: Option<usize>,
+    extensions: Extensions,
 }
 
 impl Accepted {
@@ -101,6 +113,12 @@ impl Accepted {
         self.protocol
             .and_then(|at| self.offered.get(at))
             .map(String::as_str)
+    }
+
+    /// The extensions that both sides know.
+    #[must_use]
+    pub fn extensions(&self) -> Extensions {
+        self.extensions
     }
 
     /// Chooses another subprotocol, or none; whether the client offers it. If it does not,
@@ -126,6 +144,9 @@ impl Accepted {
         headers.insert(SEC_WEBSOCKET_ACCEPT, self.key.accept());
         if let Some(Ok(protocol)) = self.protocol().map(HeaderValue::from_str) {
             headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
+        }
+        if let Some(extensions) = self.extensions.header() {
+            headers.insert(SEC_WEBSOCKET_EXTENSIONS, extensions);
         }
         response
     }
@@ -191,7 +212,7 @@ pub fn accept<T>(
     let offered = offered.map_err(|_| RequestError::Protocols)?;
     // RFC 6455 §9.1: a server that is given malformed values MUST fail the connection. Those that
     // are well formed are offers, and every offer may be declined.
-    grammar::extensions(headers).map_err(|_| RequestError::Extensions)?;
+    let offers = grammar::extensions(headers).map_err(|_| RequestError::Extensions)?;
 
     if let Some(origin) = origin(headers, version)? {
         let authority = request.uri().authority().map(http::uri::Authority::as_str);
@@ -210,6 +231,7 @@ pub fn accept<T>(
         version,
         offered,
         protocol,
+        extensions: extensions::choose(options.deflate.as_ref(), &offers),
     })
 }
 

@@ -11,5 +11,9 @@ mod overflow;
 mod parts;
 mod unfinished;
 mod detached;
+#[cfg(feature = "deflate")]
+mod deflate;
+#[cfg(feature = "deflate")]
+mod extensions;
 mod handshake;
 mod cuts;

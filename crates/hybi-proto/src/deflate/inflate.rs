@@ -1,0 +1,130 @@
+//! What a connection keeps to inflate what it is sent, and a message that is being inflated.
+//!
+//! What has come of a message waits in its compressed form until there is enough of it to be worth
+//! an engine, so that a peer that stops in the middle holds little more than it has sent.
+
+use super::history::History;
+use super::zlib::{Fault, Inflate};
+use super::{Deflate, TAIL};
+use crate::error::ProtocolError;
+
+/// The receiving half of an agreement.
+#[derive(Debug)]
+pub(crate) struct Inflater {
+    /// The peer's window.
+    bits: u8,
+    takeover: bool,
+    /// The most bytes that one may become.
+    ratio: u32,
+    /// What the peer has said; without takeover there is none.
+    history: Option<History>,
+}
+
+/// A compressed message in progress.
+#[derive(Debug, Default)]
+pub(crate) struct Inflating {
+    /// What waits to be inflated.
+    pub(crate) packed: Vec<u8>,
+    engine: Option<Inflate>,
+    /// Bytes that went in, and that came out.
+    used: usize,
+    made: usize,
+}
+
+/// So many bytes are worth an engine.
+pub(crate) const ENOUGH: usize = 16 << 10;
+
+/// What is inflated at a time.
+const STEP: usize = 32 << 10;
+
+/// A small message may become larger than the ratio says.
+const SMALL: u64 = 4 << 10;
+
+impl Inflater {
+    pub(crate) fn new(deflate: &Deflate, bits: u8, takeover: bool) -> Self {
+        Self {
+            bits,
+            takeover,
+            ratio: deflate.max_ratio.unwrap_or(u32::MAX),
+            history: None,
+        }
+    }
+
+    fn history(&mut self) -> Option<&mut History> {
+        if !self.takeover {
+            return None;
+        }
+        let history = self.history.get_or_insert_with(History::new);
+        Some(history)
+    }
+}
+
+impl Inflating {
+    /// Bytes that have come.
+    pub(crate) fn came(&self) -> usize {
+        self.used + self.packed.len()
+    }
+
+    /// Inflates what waits; at the end of the message it is the last.
+    pub(crate) fn run(
+        &mut self,
+        inflater: &mut Inflater,
+        last: bool,
+        room: &mut Vec<u8>,
+        mut take: impl FnMut(&[u8]) -> Result<(), ProtocolError>,
+    ) -> Result<(), ProtocolError> {
+        if last {
+            // RFC 7692 §7.2.2: append 4 octets of 0x00 0x00 0xff 0xff to the tail end of the
+            // payload of the message.
+            self.packed.extend(TAIL);
+        }
+        room.resize(STEP, 0);
+        let fault = |Fault| ProtocolError::InvalidDeflate;
+        let mut engine = match self.engine.take() {
+            Some(engine) => engine,
+            None => {
+                let history = inflater.history.as_ref();
+                Inflate::lend(history.map_or(&[], |history| history.bytes())).map_err(fault)?
+            }
+        };
+        let mut rest = &self.packed[..];
+        loop {
+            let step = engine.step(rest, room).map_err(fault)?;
+            rest = &rest[step.used..];
+            let made = &room[..step.made];
+            self.used += step.used;
+            self.made += step.made;
+            let most = (self.used as u64).saturating_mul(inflater.ratio.into());
+            if self.made as u64 > most.saturating_add(SMALL) {
+                let ratio = inflater.ratio;
+                return Err(ProtocolError::InflatesTooMuch { ratio });
+            }
+            take(made)?;
+            let size = 1 << inflater.bits;
+            if let Some(history) = inflater.history()
+                && !made.is_empty()
+            {
+                history.push(made, size);
+            }
+            if step.end {
+                // RFC 7692 §7.2.3.4: a block may be the final one of its stream. What follows is
+                // another stream, which refers to nothing that was said before.
+                engine.prime(&[]).map_err(fault)?;
+                inflater.history = None;
+            }
+            if rest.is_empty() && step.made < room.len() {
+                break;
+            }
+            if step.used + step.made == 0 {
+                return Err(ProtocolError::InvalidDeflate);
+            }
+        }
+        self.packed.clear();
+        if last {
+            engine.give();
+        } else {
+            self.engine = Some(engine);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,457 @@
+//! Compressed messages (RFC 7692): each way, in any cut, with every choice.
+
+use hybi_proto::connection::{Done, Job};
+use hybi_proto::deflate::{Deflate, Params, Strategy as Search};
+use hybi_proto::error::ProtocolError;
+use hybi_proto::limits::Limits;
+use hybi_proto::message::{Event, Kind, Message, MessageRef, SendOptions};
+use hybi_proto::prepared::Prepared;
+use hybi_proto::queue::Item;
+use proptest::prelude::*;
+
+use crate::support::hex::Seen::{Binary, Error, Text};
+use crate::support::hex::{NOTHING, Ws, both, client, client_with, hex, server, server_with};
+
+fn all() -> Deflate {
+    Deflate::new().threshold(0)
+}
+
+fn deflating(mut ws: Ws, deflate: &Deflate) -> Ws {
+    ws.conn.set_deflate(deflate, Params::default());
+    ws
+}
+
+/// The examples of RFC 7692 §7.2.3, from .1 to .5, as frames without a mask.
+#[test]
+fn the_examples_of_the_rfc_are_understood() {
+    let examples: [&[&str]; 5] = [
+        &["c1 07 f2 48 cd c9 c9 07 00"],
+        &["41 03 f2 48 cd", "80 04 c9 c9 07 00"],
+        &["c1 0b 00 05 00 fa ff 48 65 6c 6c 6f 00"],
+        &["c1 08 f3 48 cd c9 c9 07 00 00"],
+        &["c1 0d f2 48 05 00 00 00 ff ff ca c9 c9 07 00"],
+    ];
+    for ws in both() {
+        let mut ws = deflating(ws, &all());
+        for frames in examples {
+            assert_eq!(ws.frames(frames.iter().copied()), [Text("Hello")]);
+        }
+        assert_eq!(ws.frames(["c1 07 f2 48 cd c9 c9 07 00"]), [Text("Hello")]);
+        // §7.2.3.2: the second one refers back to the first.
+        assert_eq!(ws.frames(["c1 05 f2 00 11 00 00"]), [Text("Hello")]);
+        // §7.2.3.6: an empty one.
+        assert_eq!(ws.frames(["c1 01 00"]), [Text("")]);
+    }
+}
+
+#[test]
+fn what_is_sent_is_as_in_the_examples_of_the_rfc() {
+    let mut ws = deflating(server(), &all());
+    for frame in ["c1 07 f2 48 cd c9 c9 07 00", "c1 05 f2 00 11 00 00"] {
+        ws.conn.send("Hello".into()).unwrap();
+        assert_eq!(ws.sent(), frame);
+    }
+    ws.conn.send("".into()).unwrap();
+    assert_eq!(ws.sent(), "c1 01 00");
+    let alone = all().server_no_context_takeover(true);
+    let mut params = Params::default();
+    params.server_no_context_takeover = true;
+    let mut ws = server();
+    ws.conn.set_deflate(&alone, params);
+    for _ in 0..3 {
+        ws.conn.send("Hello".into()).unwrap();
+        assert_eq!(ws.sent(), "c1 07 f2 48 cd c9 c9 07 00");
+    }
+}
+
+#[test]
+fn a_message_below_the_threshold_is_sent_as_it_is() {
+    let mut ws = deflating(server(), &all().threshold(6));
+    ws.conn.send("Hello".into()).unwrap();
+    assert_eq!(ws.sent(), "81 05 48 65 6c 6c 6f");
+    ws.conn.send("Hello!".into()).unwrap();
+    assert_eq!(ws.sent_bytes()[0], 0xc1);
+}
+
+#[test]
+fn a_message_that_is_not_to_be_compressed_is_not() {
+    let mut ws = deflating(server(), &all());
+    let plain = SendOptions::new().compress(false);
+    ws.conn.send_over(Item::new("Hello", plain)).unwrap();
+    assert_eq!(ws.sent(), "81 05 48 65 6c 6c 6f");
+    ws.conn.begin_with(Kind::Text, plain).unwrap();
+    ws.conn.send_part("Hello".into()).unwrap();
+    ws.conn.finish().unwrap();
+    assert_eq!(ws.sent(), "01 05 48 65 6c 6c 6f 80 00");
+}
+
+#[test]
+fn the_first_part_of_a_message_decides_for_all() {
+    let mut ws = deflating(server(), &Deflate::new().threshold(4));
+    for (first, byte) in [("no", 0x01), ("yes!", 0x41)] {
+        ws.conn.begin(Kind::Text).unwrap();
+        ws.conn.send_part(first.into()).unwrap();
+        assert_eq!(ws.sent_bytes()[0], byte);
+        ws.conn.send_part("more of it".into()).unwrap();
+        assert_eq!(ws.sent_bytes()[0], 0x00, "RSV1 is for the first frame");
+        ws.conn.finish().unwrap();
+        assert_eq!(ws.sent_bytes()[0], 0x80);
+    }
+}
+
+#[test]
+fn a_client_that_was_told_to_use_8_bits_sends_as_it_is() {
+    let mut ws = client();
+    let mut params = Params::default();
+    params.client_max_window_bits = Some(8);
+    ws.conn.set_deflate(&all(), params);
+    ws.conn.send("Hello".into()).unwrap();
+    assert_eq!(ws.sent_bytes()[0], 0x81);
+    assert_eq!(ws.frames(["c1 07 f2 48 cd c9 c9 07 00"]), [Text("Hello")]);
+}
+
+#[test]
+fn rsv1_is_for_the_first_frame_of_a_message_and_where_it_was_agreed_on() {
+    let wrong: [&[&str]; 5] = [
+        &["41 03 f2 48 cd", "c0 04 c9 c9 07 00"],
+        &["01 01 61", "c0 01 00"],
+        &["c9 00"],
+        &["ca 01 61"],
+        &["c8 02 03 e8"],
+    ];
+    for frames in wrong {
+        for ws in both() {
+            let mut ws = deflating(ws, &all());
+            assert_eq!(
+                ws.frames(frames.iter().copied()),
+                [Error(ProtocolError::Rsv1)]
+            );
+        }
+    }
+    for mut ws in both() {
+        assert_eq!(ws.frames(["c1 01 00"]), [Error(ProtocolError::Rsv1)]);
+    }
+    for ws in both() {
+        let mut ws = deflating(ws, &all());
+        assert_eq!(ws.frames(["e1 01 00"]), [Error(ProtocolError::Rsv2Or3)]);
+    }
+}
+
+#[test]
+fn what_is_not_deflate_is_answered_1007() {
+    // A reserved type of block, a stored one whose lengths disagree, a reference to nothing.
+    for payload in ["07", "00 05 00 00 00 61", "f2 00 11 00 00"] {
+        let len = payload.len().div_ceil(3);
+        for ws in both() {
+            let mut ws = deflating(ws, &all());
+            let seen = ws.frames([format!("c2 {len:02x} {payload}")]);
+            assert_eq!(seen, [Error(ProtocolError::InvalidDeflate)], "{payload}");
+        }
+    }
+}
+
+#[test]
+fn text_is_checked_when_it_is_inflated() {
+    for (payload, whole) in [("c3 bc", true), ("c3", false), ("ff", false)] {
+        let mut from = deflating(client(), &all());
+        let bytes = payload
+            .split(' ')
+            .map(|b| u8::from_str_radix(b, 16).unwrap());
+        from.conn.send(Message::Binary(bytes.collect())).unwrap();
+        let mut frame = from.sent_bytes();
+        frame[0] = 0xc1;
+        let mut to = deflating(server(), &all());
+        let seen = to.events([frame]);
+        if whole {
+            assert_eq!(seen, [Text("ü")]);
+        } else {
+            assert_eq!(seen, [Error(ProtocolError::InvalidUtf8)]);
+        }
+    }
+}
+
+#[test]
+fn a_final_block_ends_a_stream_and_no_connection() {
+    let mut ws = deflating(server(), &all());
+    // With and without the octet that RFC 7692 §7.2.3.4 puts behind it, and twice in one message.
+    for frame in [
+        "c1 08 f3 48 cd c9 c9 07 00 00",
+        "c1 07 f3 48 cd c9 c9 07 00",
+        "c1 07 f2 48 cd c9 c9 07 00",
+    ] {
+        assert_eq!(ws.frames([frame]), [Text("Hello")]);
+    }
+    let twice = "c1 0e f3 48 cd c9 c9 07 00 f3 48 cd c9 c9 07 00";
+    assert_eq!(ws.frames([twice]), [Text("HelloHello")]);
+}
+
+#[test]
+fn a_truncated_message_gives_what_it_holds_and_leaves_the_next_one_alone() {
+    let mut ws = deflating(server(), &all());
+    assert_eq!(ws.frames(["c2 03 f2 48 cd"]).len(), 1);
+    assert_eq!(ws.frames(["c1 07 f2 48 cd c9 c9 07 00"]), [Text("Hello")]);
+}
+
+fn zeros(len: usize) -> Vec<u8> {
+    let mut ws = deflating(client(), &all());
+    ws.conn
+        .send(Message::Binary(vec![0; len].into()))
+        .expect("room");
+    ws.sent_bytes()
+}
+
+#[test]
+#[cfg_attr(miri, ignore)]
+fn what_inflates_to_more_than_the_limit_is_answered_1009() {
+    let mut limits = Limits::default();
+    limits.message = Some(1 << 20);
+    for (len, most) in [(1 << 20, true), ((1 << 20) + 1, false), (64 << 20, false)] {
+        let mut to = deflating(server_with(limits.clone()), &all());
+        let bytes = zeros(len);
+        let seen = to.events([bytes]);
+        match most {
+            true => assert!(matches!(&seen[..], [Binary(_)])),
+            false => {
+                let limit = 1 << 20;
+                assert_eq!(seen, [Error(ProtocolError::MessageTooBig { limit })]);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_inflates_to_more_than_the_ratio_is_answered_1009() {
+    let deflate = all().max_ratio(10);
+    for (len, right) in [(4 << 10, true), (64 << 10, false)] {
+        let mut to = deflating(server(), &deflate);
+        let seen = to.events([zeros(len)]);
+        if right {
+            assert!(matches!(&seen[..], [Binary(_)]));
+        } else {
+            let ratio = 10;
+            assert_eq!(seen, [Error(ProtocolError::InflatesTooMuch { ratio })]);
+        }
+    }
+}
+
+#[test]
+fn a_message_that_announces_more_than_twice_the_limit_is_refused_at_once() {
+    let mut limits = Limits::default();
+    limits.message = Some(100);
+    let mut ws = deflating(client_with(limits), &all());
+    let limit = 100;
+    assert_eq!(
+        ws.frames(["c2 7e 00 ff"]),
+        [Error(ProtocolError::MessageTooBig { limit })]
+    );
+}
+
+#[test]
+fn a_prepared_message_is_compressed_once_and_the_window_begins_anew() {
+    let prepared = Prepared::text("Hello");
+    let mut ws = deflating(server(), &all());
+    let mut peer = deflating(client(), &all());
+    let mut say = |ws: &mut Ws, seen: &str| {
+        let bytes = ws.sent_bytes();
+        assert_eq!(hex(&bytes), seen);
+        assert_eq!(peer.events([bytes]), [Text("Hello")]);
+    };
+    ws.conn.send("Hello".into()).unwrap();
+    say(&mut ws, "c1 07 f2 48 cd c9 c9 07 00");
+    ws.conn.send_over(&prepared).unwrap();
+    say(&mut ws, "c1 07 f2 48 cd c9 c9 07 00");
+    ws.conn.send("Hello".into()).unwrap();
+    say(&mut ws, "c1 07 f2 48 cd c9 c9 07 00");
+    ws.conn.send("Hello".into()).unwrap();
+    say(&mut ws, "c1 05 f2 00 11 00 00");
+}
+
+#[test]
+fn parts_of_a_compressed_message_are_seen_as_they_come() {
+    let mut from = deflating(server(), &all());
+    let mut to = deflating(client(), &all());
+    from.conn.begin(Kind::Text).unwrap();
+    for text in ["grüße", " und ", "mehr"] {
+        from.conn.send_part(text.into()).unwrap();
+        let bytes = from.sent_bytes();
+        let mut inbox = to.conn.inbox();
+        bytes::BufMut::put_slice(&mut inbox, &bytes);
+        let Ok(Some(Event::Part(part))) = to.conn.next_part() else {
+            panic!("a part has come");
+        };
+        assert_eq!((&part.bytes[..], part.last), (text.as_bytes(), false));
+    }
+}
+
+#[test]
+fn a_fault_in_a_part_is_found_by_who_reads_in_parts() {
+    let mut to = deflating(client(), &all());
+    let mut inbox = to.conn.inbox();
+    bytes::BufMut::put_slice(&mut inbox, b"\x42\x01\x07");
+    assert_eq!(to.conn.next_part(), Err(ProtocolError::InvalidDeflate));
+    assert_eq!(to.sent(), "88 82 37 fa 21 3d 34 15");
+    assert_eq!(to.events(["00 00"]), NOTHING);
+}
+
+/// What is sent, and how.
+#[derive(Clone, Debug)]
+enum Op {
+    Send(Vec<u8>),
+    Plain(Vec<u8>),
+    Prepared(Vec<u8>),
+    Parts(Vec<Vec<u8>>),
+    Abandon,
+    Flush,
+}
+
+fn payload() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        3 => "[a-e ]{0,60}".prop_map(String::into_bytes),
+        2 => proptest::collection::vec(any::<u8>(), 0..300),
+        1 => (0..40_000_usize, any::<u8>()).prop_map(|(len, seed)| {
+            let word = |at: usize| (at * at / 7) as u8 ^ seed;
+            (0..len).map(word).collect()
+        }),
+    ]
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let op = prop_oneof![
+        6 => payload().prop_map(Op::Send),
+        2 => payload().prop_map(Op::Plain),
+        2 => payload().prop_map(Op::Prepared),
+        2 => proptest::collection::vec(payload(), 0..4).prop_map(Op::Parts),
+        1 => Just(Op::Abandon),
+        2 => Just(Op::Flush),
+    ];
+    proptest::collection::vec(op, 1..12)
+}
+
+prop_compose! {
+    fn choice()(
+        level in 0..=9_u8,
+        strategy in prop::sample::select(vec![
+            Search::Default, Search::Filtered, Search::HuffmanOnly, Search::Rle, Search::Fixed,
+        ]),
+        mem_level in 1..=9_u8,
+        bits in (9..=15_u8, 8..=15_u8),
+        alone in (any::<bool>(), any::<bool>()),
+        threshold in prop_oneof![Just(0_usize), 0..200_usize],
+    ) -> (Deflate, Params) {
+        let deflate = Deflate::new()
+            .level(level)
+            .strategy(strategy)
+            .mem_level(mem_level)
+            .threshold(threshold);
+        let mut params = Params::default();
+        params.server_max_window_bits = Some(bits.0);
+        params.client_max_window_bits = Some(bits.1);
+        params.server_no_context_takeover = alone.0;
+        params.client_no_context_takeover = alone.1;
+        (deflate.client_max_window_bits(15), params)
+    }
+}
+
+/// Says it all, with the jobs of a connection done later, or elsewhere, or never for what was given
+/// up; gives back what the peer has to see.
+fn say(ws: &mut Ws, ops: Vec<Op>, out: &mut Vec<u8>) -> Vec<Vec<u8>> {
+    let mut expected = Vec::new();
+    let finish = |ws: &mut Ws, out: &mut Vec<u8>| {
+        loop {
+            out.extend(ws.sent_bytes());
+            let Some(job) = ws.conn.take_job() else { break };
+            let done = std::thread::spawn(|| Job::run(job)).join().expect("room");
+            ws.conn.finish_job(done);
+        }
+    };
+    let mut lost: Vec<Done> = Vec::new();
+    for op in ops {
+        match op {
+            Op::Send(bytes) => {
+                let message = MessageRef::Binary(&bytes);
+                while ws.conn.send_ref(message).is_err() {
+                    finish(ws, out);
+                }
+                expected.push(bytes);
+            }
+            Op::Plain(bytes) => {
+                let plain = SendOptions::new().compress(false);
+                ws.conn
+                    .send_over(Item::new(bytes.clone(), plain))
+                    .expect("room");
+                expected.push(bytes);
+            }
+            Op::Prepared(bytes) => {
+                ws.conn
+                    .send_over(Prepared::new(bytes.clone()))
+                    .expect("room");
+                expected.push(bytes);
+            }
+            Op::Parts(parts) => {
+                finish(ws, out);
+                ws.conn.begin(Kind::Binary).expect("room");
+                for part in &parts {
+                    ws.conn.send_part(part.clone().into()).expect("room");
+                    finish(ws, out);
+                }
+                ws.conn.finish().expect("room");
+                expected.push(parts.concat());
+            }
+            Op::Abandon => {
+                finish(ws, out);
+                ws.conn.begin(Kind::Binary).expect("room");
+                // Long enough for a job, and given up while that is out, or was done too late.
+                ws.conn.send_part(vec![b'x'; 5000].into()).expect("room");
+                if let Some(job) = ws.conn.take_job() {
+                    lost.push(job.run());
+                    ws.conn.abandon();
+                } else {
+                    finish(ws, out);
+                    ws.conn.finish().expect("room");
+                    expected.push(vec![b'x'; 5000]);
+                }
+                lost.drain(..).for_each(|done| ws.conn.finish_job(done));
+            }
+            Op::Flush => finish(ws, out),
+        }
+    }
+    finish(ws, out);
+    expected
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 0 } else { 256 }))]
+
+    #[test]
+    fn what_is_said_arrives_whatever_was_chosen(
+        (deflate, params) in choice(),
+        jobs in prop::option::of(0..4000_usize),
+        ops in ops(),
+        cuts in proptest::collection::vec(1..2000_usize, 1..10),
+        server_speaks in any::<bool>(),
+    ) {
+        let (mut from, mut to) = if server_speaks {
+            (server(), client())
+        } else {
+            (client(), server())
+        };
+        from.conn.set_deflate(&deflate, params);
+        to.conn.set_deflate(&deflate, params);
+        if let Some(size) = jobs {
+            from.conn.set_job_size(size);
+        }
+        let mut bytes = Vec::new();
+        let expected = say(&mut from, ops, &mut bytes);
+        let mut rest = &bytes[..];
+        let mut cuts = cuts.iter().cycle();
+        let mut seen = Vec::new();
+        while !rest.is_empty() {
+            let (piece, others) = rest.split_at(rest.len().min(*cuts.next().unwrap()));
+            seen.extend(to.events([piece.to_vec()]));
+            rest = others;
+        }
+        let expected: Vec<_> = expected.iter().map(|bytes| hex(bytes)).collect();
+        let expected: Vec<_> = expected.iter().map(|hex| Binary(&hex[..])).collect();
+        prop_assert_eq!(seen, expected);
+    }
+}
