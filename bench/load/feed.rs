@@ -30,6 +30,9 @@ const LEVEL: i32 = 6;
 /// What ends a compressed message, and is not sent (RFC 7692 §7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
+/// An empty last block. Only behind a whole message is it one.
+const END: [u8; 5] = [1, 0, 0, 0xff, 0xff];
+
 /// The circle, for connections that have agreed to the same.
 pub struct Feed {
     pub agreed: Agreed,
@@ -86,7 +89,7 @@ impl Feed {
                 .set_dictionary(&self.text[at - known..at])
                 .map_err(|error| io::Error::other(error.as_str()))?;
         }
-        for piece in [payload, &TAIL] {
+        for piece in [payload, &TAIL, &END] {
             let before = self.inflater.total_in();
             let room = &mut self.inflated[self.inflater.total_out() as usize..];
             let status = self
@@ -94,7 +97,8 @@ impl Feed {
                 .decompress(piece, room, InflateFlush::SyncFlush)
                 .map_err(|error| io::Error::other(error.as_str()))?;
             let taken = self.inflater.total_in() - before;
-            if status == Status::StreamEnd || taken < piece.len() as u64 {
+            let ended = status == Status::StreamEnd;
+            if ended != (piece == END) || taken < piece.len() as u64 {
                 return Err(io::Error::other("what came back is not compressed well"));
             }
         }
@@ -141,4 +145,98 @@ fn compress(text: &[u8], half: Half) -> io::Result<Vec<Vec<u8>>> {
         Ok(compressed(payload))
     });
     frames.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agreed(bits: u8, takeover: bool) -> Agreed {
+        let half = Half { bits, takeover };
+        Agreed {
+            server: half,
+            client: half,
+        }
+    }
+
+    const ALL: [(u8, bool); 6] = [
+        (9, true),
+        (12, true),
+        (15, true),
+        (9, false),
+        (12, false),
+        (15, false),
+    ];
+
+    /// The payload of a frame, whose head has eight bytes.
+    fn unmasked(frame: &[u8]) -> Vec<u8> {
+        let (head, payload) = frame.split_at(8);
+        let mask = head[4..].iter().cycle();
+        payload.iter().zip(mask).map(|(a, b)| a ^ b).collect()
+    }
+
+    #[test]
+    fn an_inflater_of_the_connections_own_reads_all_that_it_sends() {
+        for (bits, takeover) in ALL {
+            let feed = Feed::new(agreed(bits, takeover)).unwrap();
+            for connection in [0, 7, 63] {
+                let mut inflater = Inflate::new(false, bits);
+                for number in 0..600 {
+                    if !takeover {
+                        inflater = Inflate::new(false, bits);
+                    }
+                    let mut payload = unmasked(feed.frame(connection, number));
+                    payload.extend(TAIL);
+                    let mut out = [0; SIZE + 1];
+                    let before = inflater.total_out();
+                    inflater
+                        .decompress(&payload, &mut out, InflateFlush::SyncFlush)
+                        .unwrap();
+                    assert_eq!(inflater.total_out() - before, SIZE as u64);
+                    let at = at(connection, number) * SIZE;
+                    assert_eq!(out[..SIZE], feed.text[at..at + SIZE]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_compressor_of_the_connections_own_answers_is_found_good() {
+        for (bits, takeover) in ALL {
+            let mut feed = Feed::new(agreed(bits, takeover)).unwrap();
+            let mut compressor = Deflate::new(9, false, bits);
+            for number in 0..600 {
+                let at = at(5, number) * SIZE;
+                let mut out = [0; 2 * SIZE];
+                let before = compressor.total_out();
+                let document = &feed.text[at..at + SIZE];
+                compressor
+                    .compress(document, &mut out, DeflateFlush::SyncFlush)
+                    .unwrap();
+                let payload = &out[..(compressor.total_out() - before) as usize - 4];
+                feed.check(5, number, payload).unwrap();
+                assert!(
+                    feed.check(5, number + 1, payload).is_err(),
+                    "another message"
+                );
+                let mut short = payload.to_vec();
+                short.pop();
+                assert!(feed.check(5, number, &short).is_err(), "a byte is missing");
+                if !takeover {
+                    compressor.reset();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_history_that_was_not_agreed_is_refused() {
+        let mut feed = Feed::new(agreed(12, false)).unwrap();
+        let kept = Feed::new(agreed(12, true)).unwrap();
+        let refused = (5..50).filter(|number| {
+            let payload = unmasked(kept.frame(0, *number));
+            feed.check(0, *number, &payload).is_err()
+        });
+        assert_eq!(refused.count(), 45);
+    }
 }

@@ -60,8 +60,8 @@ impl Row {
         match self {
             Self::Broadcast(_) => Until::Sent(200),
             Self::Echo(_) => Until::Elapsed(Duration::from_millis(100)),
-            // The windows are full, those of 15 bits too where there are few connections.
-            Self::Deflate(row) => Until::Sent((8 * row.connections as u64).max(4000)),
+            // A window of 12 bits is full, and on 64 connections one of 15.
+            Self::Deflate(row) => Until::Sent((4 * row.connections as u64).max(2500)),
         }
     }
 
