@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use http::{HeaderName, HeaderValue};
+use hybi::Deflate;
 
 use crate::report::STATUSES;
 
@@ -63,6 +64,13 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "SECS", value_parser = some_seconds, requires = "heartbeat")]
     pub(crate) heartbeat_timeout: Option<Duration>,
 
+    /// Compress messages for clients that offer it (permessage-deflate)
+    #[arg(long)]
+    pub(crate) deflate: bool,
+
+    #[command(flatten)]
+    pub(crate) deflate_options: DeflateOptions,
+
     /// Worker threads [default: one for each core]
     #[arg(long, value_name = "N", value_parser = threads)]
     pub(crate) threads: Option<usize>,
@@ -80,6 +88,8 @@ impl Default for Serve {
             write_timeout: None,
             heartbeat: None,
             heartbeat_timeout: None,
+            deflate: false,
+            deflate_options: DeflateOptions::default(),
             threads: None,
         }
     }
@@ -107,6 +117,70 @@ pub(crate) struct Connect {
     /// Origin to name in the handshake, as https://example.com
     #[arg(long, value_parser = origin)]
     pub(crate) origin: Option<String>,
+
+    /// Do not offer to compress messages
+    #[arg(long, conflicts_with = "DeflateOptions")]
+    pub(crate) no_deflate: bool,
+
+    #[command(flatten)]
+    pub(crate) deflate_options: DeflateOptions,
+}
+
+/// How messages are compressed; a server to which one of these is given does compress.
+#[derive(clap::Args, Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DeflateOptions {
+    /// How hard to compress, 0 (not at all) to 9 [default: 6]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=9))]
+    deflate_level: Option<u8>,
+
+    /// Largest window of either side, 9 to 15 bits [default: 12]
+    #[arg(long, value_name = "BITS", value_parser = clap::value_parser!(u8).range(9..=15))]
+    deflate_window_bits: Option<u8>,
+
+    /// Memory of a compressor, 1 to 9 [default: 5]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=9))]
+    deflate_mem_level: Option<u8>,
+
+    /// Shortest message that is compressed [default: 128]
+    #[arg(long, value_name = "BYTES")]
+    deflate_threshold: Option<usize>,
+
+    /// Compress each message for itself, both ways
+    #[arg(long)]
+    deflate_no_context_takeover: bool,
+}
+
+impl DeflateOptions {
+    /// Whether one was given.
+    pub(crate) fn is_given(&self) -> bool {
+        *self != Self::default()
+    }
+}
+
+impl From<&DeflateOptions> for Deflate {
+    fn from(options: &DeflateOptions) -> Self {
+        let mut deflate = Self::new();
+        if let Some(level) = options.deflate_level {
+            deflate = deflate.level(level);
+        }
+        if let Some(bits) = options.deflate_window_bits {
+            deflate = deflate
+                .server_max_window_bits(bits)
+                .client_max_window_bits(bits);
+        }
+        if let Some(level) = options.deflate_mem_level {
+            deflate = deflate.mem_level(level);
+        }
+        if let Some(bytes) = options.deflate_threshold {
+            deflate = deflate.threshold(bytes);
+        }
+        if options.deflate_no_context_takeover {
+            deflate = deflate
+                .server_no_context_takeover(true)
+                .client_no_context_takeover(true);
+        }
+        deflate
+    }
 }
 
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
@@ -238,6 +312,10 @@ mod tests {
             &["serve", "--heartbeat", "1", "--heartbeat-timeout", "0"],
             &["serve", "--heartbeat-timeout", "1"],
             &["serve", "--max-message", "16M"],
+            &["serve", "--deflate-level", "10"],
+            &["serve", "--deflate-window-bits", "8"],
+            &["serve", "--deflate-mem-level", "0"],
+            &["connect", "ws://h/", "--no-deflate", "--deflate-level", "1"],
             &["connect"],
             &["connect", "ws://h/", "--header", "no colon"],
             &["connect", "ws://h/", "--header", "a b: c"],

@@ -5,7 +5,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use hybi::{CloseCode, Error, HandshakeError, Message, WebSocket};
+use hybi::{CloseCode, Deflate, Error, HandshakeError, Message, Options, WebSocket};
 
 use crate::args::Connect;
 use crate::escape::{binary, escape};
@@ -25,6 +25,8 @@ pub(crate) async fn run(args: Connect) -> Status {
     if let Some(origin) = args.origin {
         connect = connect.origin(origin);
     }
+    let deflate = (!args.no_deflate).then(|| Deflate::from(&args.deflate_options));
+    connect = connect.options(Options::new().deflate(deflate));
     // Until here Ctrl-C ends the process by itself: there is nothing to close yet.
     let mut ws = match connect.await {
         Ok(ws) => ws,
@@ -144,7 +146,11 @@ fn greet(ws: &WebSocket) {
     } else {
         ""
     };
-    say(format_args!("connected{protocol}{hint}"));
+    let compressed = match ws.extensions().deflate() {
+        Some(_) => ", compressed",
+        None => "",
+    };
+    say(format_args!("connected{protocol}{compressed}{hint}"));
 }
 
 /// Says how the connection was closed.

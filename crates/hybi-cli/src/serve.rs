@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use hybi::{Error, Heartbeat, Options, Origins, Server, WebSocket};
+use hybi::{Deflate, Error, Heartbeat, Options, Origins, Server, WebSocket};
 
 use crate::args::Serve;
 use crate::escape::escape;
@@ -81,6 +81,9 @@ fn options(args: &Serve) -> Options {
     }
     if let Some(time) = args.write_timeout {
         options = options.write_timeout(limit(time));
+    }
+    if args.deflate || args.deflate_options.is_given() {
+        options = options.deflate(Deflate::from(&args.deflate_options));
     }
     if let Some(silence) = args.heartbeat.and_then(limit) {
         let heartbeat = Heartbeat::every(silence);

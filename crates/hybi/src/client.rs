@@ -33,7 +33,7 @@ use crate::socket::{Role, WebSocket};
 pub fn connect(url: impl Into<String>) -> Connect {
     Connect {
         url: url.into(),
-        request: client::Options::new(),
+        request: client::Options::new().deflate(Options::new().get().deflate(true)),
         options: Options::new(),
         connector: None,
         fault: None,
@@ -69,6 +69,7 @@ type Opening = Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>>;
 impl Connect {
     /// The bounds and habits of the connection.
     pub fn options(mut self, options: Options) -> Self {
+        self.request = self.request.deflate(options.get().deflate(true));
         self.options = options;
         self
     }
@@ -244,13 +245,14 @@ impl Connect {
                 return Err(refusal.await.into());
             }
         };
-        let agreed = Some(Agreed::new(target.to_string(), agreed.protocol.as_deref()));
+        let protocol = agreed.protocol.as_deref();
+        let agreed = Agreed::new(target.to_string(), protocol, agreed.extensions);
         Ok(WebSocket::open(
             stream,
             Role::Client,
             &self.options,
             &rest,
-            agreed,
+            Some(agreed),
         ))
     }
 }

@@ -59,6 +59,7 @@ pub struct Accept<S> {
 impl<S: Io> Accept<S> {
     /// The bounds and habits of the connection.
     pub fn options(mut self, options: Options) -> Self {
+        self.judge = self.judge.deflate(options.get().deflate(false));
         self.options = options;
         self
     }
@@ -165,6 +166,7 @@ impl<S: Io> Handshake<S> {
         let agreed = Some(Agreed::new(
             self.request.uri().to_string(),
             self.accepted.protocol(),
+            self.accepted.extensions(),
         ));
         let ws = WebSocket::open(self.stream, Role::Server, options, &self.rest, agreed);
         Ok((ws, self.request))

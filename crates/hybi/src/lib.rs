@@ -67,12 +67,13 @@ pub use hub::{Hub, Membership};
 pub use hybi_proto::close::{CloseInfo, Initiator};
 pub use hybi_proto::code::CloseCode;
 pub use hybi_proto::connection::State;
+pub use hybi_proto::deflate::{Deflate, Params, Strategy};
 pub use hybi_proto::error::{CloseError, ProtocolError, SendError};
 pub use hybi_proto::handshake::server::Origins;
 pub use hybi_proto::handshake::{
-    HeadError, OptionsError, RequestError, ResponseError, UrlError, Version,
+    Extensions, HeadError, OptionsError, RequestError, ResponseError, UrlError, Version,
 };
-pub use hybi_proto::message::{Event, Kind, Message, MessageRef};
+pub use hybi_proto::message::{Event, Kind, Message, MessageRef, SendOptions};
 pub use hybi_proto::prepared::Prepared;
 pub use hybi_proto::queue::{Dropped, Overflow};
 pub use hybi_proto::text::Text;

@@ -1,10 +1,12 @@
 //! What can be chosen for a connection, on either side.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use hybi_proto::deflate::Deflate;
 use hybi_proto::handshake::head;
 use hybi_proto::limits::Limits;
+use tokio::sync::Semaphore;
 
 /// The bounds and habits of a connection. Every bound has a default; `None` disables it.
 ///
@@ -34,6 +36,10 @@ pub(crate) struct Values {
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) max_lifetime: Option<Duration>,
     pub(crate) busy_poll: Option<Duration>,
+    /// None as long as nobody has chosen.
+    deflate: Option<Option<Deflate>>,
+    pub(crate) deflate_offload: Option<usize>,
+    deflate_concurrency: Option<Arc<Semaphore>>,
 }
 
 /// How a dead peer is found: a ping when nothing was heard for a time, and the end of the
@@ -79,6 +85,9 @@ impl Heartbeat {
     }
 }
 
+/// As many pieces of messages are compressed at a time on threads of their own.
+const CONCURRENCY: usize = 10;
+
 impl Default for Values {
     fn default() -> Self {
         Self {
@@ -93,11 +102,27 @@ impl Default for Values {
             idle_timeout: None,
             max_lifetime: None,
             busy_poll: None,
+            deflate: None,
+            deflate_offload: Some(64 << 10),
+            deflate_concurrency: None,
         }
     }
 }
 
 impl Values {
+    /// What a client offers, or what a server agrees to.
+    pub(crate) fn deflate(&self, client: bool) -> Option<Deflate> {
+        self.deflate
+            .unwrap_or_else(|| client.then(Deflate::default))
+    }
+
+    /// The places on the threads that compress what is long.
+    pub(crate) fn deflate_places(&self) -> Arc<Semaphore> {
+        static ALL: LazyLock<Arc<Semaphore>> =
+            LazyLock::new(|| Arc::new(Semaphore::new(CONCURRENCY)));
+        self.deflate_concurrency.as_ref().unwrap_or(&ALL).clone()
+    }
+
     /// How often to look for silence and age, if at all: at a tenth of the shortest time, from 1
     /// ms to 1 s.
     pub(crate) fn tick(&self) -> Option<Duration> {
@@ -216,6 +241,38 @@ impl Options {
     #[must_use]
     pub fn max_lifetime(self, time: impl Into<Option<Duration>>) -> Self {
         self.with(|values| values.max_lifetime = time.into())
+    }
+
+    /// Whether and how messages are compressed (RFC 7692), if the peer agrees. By default a client
+    /// offers [`Deflate::default`], and a server declines: it would spend its time and memory on
+    /// whoever asks for it. See [`WebSocket::extensions`](crate::WebSocket::extensions) for what was
+    /// agreed on, and [`SendOptions`](crate::SendOptions) for a message that is not to be compressed.
+    ///
+    /// ```
+    /// # use hybi::{Deflate, Options};
+    /// let server = Options::new().deflate(Deflate::default());
+    /// let client = Options::new().deflate(None);
+    /// ```
+    #[must_use]
+    pub fn deflate(self, deflate: impl Into<Option<Deflate>>) -> Self {
+        self.with(|values| values.deflate = Some(deflate.into()))
+    }
+
+    /// The most bytes of a message that are compressed in the task that sends it (default 64 KiB,
+    /// about 1 ms). More are compressed on one of the runtime's threads for what blocks, so that
+    /// neither the thread's other connections wait nor the heartbeat of this one; what is sent
+    /// meanwhile on this connection waits behind it. `None` compresses all of it in place.
+    #[must_use]
+    pub fn deflate_offload(self, bytes: impl Into<Option<usize>>) -> Self {
+        self.with(|values| values.deflate_offload = bytes.into())
+    }
+
+    /// How many messages are compressed at a time on threads of their own, by all connections
+    /// with these options (default 10 for all of the process); the others wait. 0 is taken for 1.
+    #[must_use]
+    pub fn deflate_concurrency(self, messages: usize) -> Self {
+        let places = Semaphore::new(messages.clamp(1, Semaphore::MAX_PERMITS));
+        self.with(|values| values.deflate_concurrency = Some(Arc::new(places)))
     }
 
     /// How long the driver of a connection goes on looking for more after something has come,

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::task::{Poll, ready};
 
 use bytes::Bytes;
-use hybi_proto::message::{Event, Kind, Message};
+use hybi_proto::message::{Event, Kind, Message, SendOptions};
 
 use crate::error::{Error, Result};
 use crate::io::{Io, Stream};
@@ -50,8 +50,24 @@ impl<S: Io> Sender<S> {
     ///
     /// As [`send`](Self::send).
     pub async fn message(&self, kind: Kind) -> Result<MessageWriter<'_, S>> {
+        self.message_with(kind, SendOptions::new()).await
+    }
+
+    /// As [`message`](Self::message), with options.
+    ///
+    /// Cancel safe: a dropped call has begun nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub async fn message_with(
+        &self,
+        kind: Kind,
+        options: SendOptions,
+    ) -> Result<MessageWriter<'_, S>> {
         let permit = self.reserve().await?;
-        permit.part(|link| link.connection.begin(kind)).await?;
+        let begin = |link: &mut Link<S>| link.connection.begin_with(kind, options);
+        permit.part(begin).await?;
         Ok(MessageWriter { permit })
     }
 }

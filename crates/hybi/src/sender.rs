@@ -9,7 +9,7 @@ use hybi_proto::close::{Close, CloseInfo};
 use hybi_proto::code::CloseCode;
 use hybi_proto::connection::{Connection, State};
 use hybi_proto::error::SendError;
-use hybi_proto::message::Message;
+use hybi_proto::message::{Message, SendOptions};
 use hybi_proto::prepared::Prepared;
 use hybi_proto::queue::{Admission, Item, Overflow};
 use hybi_proto::text::Text;
@@ -44,6 +44,16 @@ pub struct Sender<S: Io = Stream> {
 pub struct Permit<'a, S: Io = Stream> {
     sender: &'a Sender<S>,
     _turn: Turn,
+}
+
+/// What became of a message.
+enum Sent {
+    /// It is queued.
+    All,
+    /// It waits for room.
+    Nothing(Item),
+    /// It is queued, and is being compressed elsewhere.
+    Offloaded,
 }
 
 impl<S: Io> Permit<'_, S> {
@@ -140,6 +150,21 @@ impl<S: Io> Sender<S> {
         self.send_item(message.into().into())
     }
 
+    /// As [`send`](Self::send), with options.
+    ///
+    /// Cancel safe: a dropped call has queued the whole message or nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_with(
+        &self,
+        message: impl Into<Message>,
+        options: SendOptions,
+    ) -> impl Future<Output = Result<()>> + Send {
+        self.send_item(Item::new(message, options))
+    }
+
     /// As [`send`](Self::send), for a message that many get and that was framed once.
     ///
     /// Cancel safe: a dropped call has queued the whole message or nothing.
@@ -152,26 +177,48 @@ impl<S: Io> Sender<S> {
     }
 
     async fn send_item(&self, item: Item) -> Result<()> {
-        let Some(item) = self.send_now(item)? else {
-            return Ok(());
-        };
         // Waiting is rare: what it takes does not live in the future of every handler.
-        let permit = Box::pin(self.reserve()).await?;
-        permit.queue(item)
+        match self.send_now(item)? {
+            Sent::All => return Ok(()),
+            Sent::Nothing(item) => Box::pin(self.reserve()).await?.queue(item)?,
+            Sent::Offloaded => {}
+        }
+        Box::pin(poll_fn(|cx| self.poll_offloaded(cx))).await;
+        Ok(())
     }
 
-    /// Sends a message, or does what the policy says; gives it back if it has to wait.
-    fn send_now(&self, item: Item) -> Result<Option<Item>> {
+    /// Sends a message, or does what the policy says, if there is room for it.
+    fn send_now(&self, item: Item) -> Result<Sent> {
         self.give_up_place();
         let shared = self.handle.shared();
         let mut link = shared.lock();
         if self.overflow.is_none() && (link.is_crowded() || link.connection.is_full()) {
-            return Ok(Some(item));
+            return Ok(Sent::Nothing(item));
         }
         match shared.offer(&mut link, item, self.policy())? {
             Admission::Closed => Err(Error::Closed),
-            _ => Ok(None),
+            _ if link.is_offloaded() && !link.driven => Ok(Sent::Offloaded),
+            _ => Ok(Sent::All),
         }
+    }
+
+    /// Waits for the compression of what was queued: nobody else may see to a connection that is
+    /// not driven.
+    fn poll_offloaded(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut link = self.handle.lock();
+        if link.driven || !link.is_offloaded() {
+            return Poll::Ready(());
+        }
+        let is_new = link.wakers().wait(Interest::Flush, cx.waker());
+        let _ = link.poll_drain();
+        link.return_outbox();
+        if link.is_offloaded() {
+            return Poll::Pending;
+        }
+        if is_new {
+            link.wakers().forget_flush(cx.waker());
+        }
+        Poll::Ready(())
     }
 
     /// Waits for the right to queue one message of any size: until there is room in the backlog

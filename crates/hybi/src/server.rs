@@ -160,7 +160,10 @@ impl Server {
     /// The bounds and habits of the connections.
     #[must_use]
     pub fn options(mut self, options: Options) -> Self {
-        self.config().options = options;
+        let judge = self.config.judge.clone();
+        let config = self.config();
+        config.judge = judge.deflate(options.get().deflate(false));
+        config.options = options;
         self
     }
 

@@ -12,6 +12,7 @@ use hybi_proto::close::Close;
 use hybi_proto::code::CloseCode;
 use hybi_proto::connection::{Connection, State};
 use hybi_proto::error::SendError;
+use hybi_proto::handshake::Extensions;
 use hybi_proto::prepared::Prepared;
 use hybi_proto::queue::{Admission, Item, Overflow};
 use hybi_proto::text::Text;
@@ -47,14 +48,16 @@ pub(crate) struct Agreed {
     /// As text, which is a quarter of the size of a `Uri`; none is "/", as most are.
     uri: Option<Box<str>>,
     pub(crate) protocol: Option<Box<str>>,
+    pub(crate) extensions: Extensions,
 }
 
 impl Agreed {
-    pub(crate) fn new(uri: String, protocol: Option<&str>) -> Self {
+    pub(crate) fn new(uri: String, protocol: Option<&str>, extensions: Extensions) -> Self {
         let uri = Some(uri).filter(|uri| uri != "/");
         Self {
             uri: uri.map(Into::into),
             protocol: protocol.map(Into::into),
+            extensions,
         }
     }
 
@@ -181,7 +184,10 @@ impl<S: Io> Handle<S> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let span = Span::new(id, client);
-        let link = Link::new(io, client, read_ahead, options, span);
+        let mut link = Link::new(io, client, read_ahead, options, span);
+        if let Some(agreed) = &agreed {
+            link.agree(agreed.extensions, options);
+        }
         Self(Arc::new(Shared {
             link: Mutex::new(link),
             handles: AtomicUsize::new(1),

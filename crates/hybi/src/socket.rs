@@ -7,7 +7,8 @@ use http::Uri;
 use hybi_proto::close::CloseInfo;
 use hybi_proto::code::CloseCode;
 use hybi_proto::connection::State;
-use hybi_proto::message::{Event, Kind, Message};
+use hybi_proto::handshake::Extensions;
+use hybi_proto::message::{Event, Kind, Message, SendOptions};
 use hybi_proto::prepared::Prepared;
 use hybi_proto::text::Text;
 
@@ -168,6 +169,21 @@ impl<S: Io> WebSocket<S> {
         self.sender.message(kind).await
     }
 
+    /// As [`message`](Self::message), with options.
+    ///
+    /// Cancel safe: a dropped call has begun nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub async fn message_with(
+        &mut self,
+        kind: Kind,
+        options: SendOptions,
+    ) -> Result<MessageWriter<'_, S>> {
+        self.sender.message_with(kind, options).await
+    }
+
     /// Sends a message: queues the whole of it or nothing, then writes as much as the transport
     /// takes at once. Waits while the backlog is full.
     ///
@@ -181,6 +197,29 @@ impl<S: Io> WebSocket<S> {
     /// [`Error::Closed`] once the connection is closing; an error of the transport.
     pub fn send(&mut self, message: impl Into<Message>) -> impl Future<Output = Result<()>> + Send {
         self.sender.send(message)
+    }
+
+    /// As [`send`](Self::send), with options.
+    ///
+    /// ```
+    /// # async fn run(mut ws: hybi::WebSocket, photo: Vec<u8>) -> hybi::Result<()> {
+    /// # use hybi::SendOptions;
+    /// ws.send_with(photo, SendOptions::new().compress(false)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Cancel safe: a dropped call has queued the whole message or nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_with(
+        &mut self,
+        message: impl Into<Message>,
+        options: SendOptions,
+    ) -> impl Future<Output = Result<()>> + Send {
+        self.sender.send_with(message, options)
     }
 
     /// As [`send`](Self::send), for a message that many get and that was framed once.
@@ -327,6 +366,14 @@ impl<S: Io> WebSocket<S> {
     #[must_use]
     pub fn protocol(&self) -> Option<&str> {
         self.handle().agreed()?.protocol.as_deref()
+    }
+
+    /// The extensions that the opening handshake has settled on: whether messages are compressed,
+    /// and with which parameters.
+    #[must_use]
+    pub fn extensions(&self) -> Extensions {
+        let agreed = self.handle().agreed();
+        agreed.map_or_else(Extensions::default, |agreed| agreed.extensions)
     }
 
     /// On a client the URL without fragment and credentials, on a server the request's target.

@@ -79,6 +79,13 @@ impl Connection {
         }
     }
 
+    /// Whether there is something to compress that nobody has taken.
+    #[must_use]
+    #[inline]
+    pub fn has_job(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.job.is_some())
+    }
+
     /// Takes something to compress, if that is next. All that is sent meanwhile waits until it is
     /// [done](Self::finish_job), but for control frames.
     #[must_use]

@@ -8,7 +8,7 @@ use std::fmt;
 use http::header::HeaderValue;
 
 use super::error::ResponseError;
-use super::grammar::Extension;
+use super::grammar::{Extension, parse_extensions};
 use crate::deflate::{AVAILABLE, Deflate, MAX_BITS, MIN_BITS, Params};
 
 /// The extensions that both sides have agreed on. Its `Display` is the value of
@@ -19,6 +19,18 @@ pub struct Extensions {
 }
 
 impl Extensions {
+    /// What a client and a server with these options would agree on.
+    #[must_use]
+    pub fn between(client: Option<&Deflate>, server: Option<&Deflate>) -> Self {
+        let offer = client.and_then(offer);
+        let offer = offer.as_ref().and_then(|offer| offer.to_str().ok());
+        let mut offers = Vec::new();
+        match offer.map(|offer| parse_extensions(offer, &mut offers)) {
+            Some(Ok(())) => choose(server, &offers),
+            _ => Self::default(),
+        }
+    }
+
     /// How messages are compressed, if they are.
     #[must_use]
     pub fn deflate(&self) -> Option<Params> {

@@ -5,7 +5,7 @@ use http::{Request, Response, StatusCode};
 use hybi_proto::deflate::Deflate;
 use hybi_proto::handshake::client;
 use hybi_proto::handshake::server::{self, Via};
-use hybi_proto::handshake::{Key, ResponseError, Target};
+use hybi_proto::handshake::{Extensions, Key, ResponseError, Target};
 
 /// What a server answers to an offer, as it stands in the header.
 fn answer(deflate: Option<Deflate>, offer: &str) -> String {
@@ -195,6 +195,8 @@ fn a_client_offers_what_it_wants_and_then_what_it_takes() {
 fn our_server_meets_the_first_offer_of_our_client() {
     for deflate in [Deflate::new(), Deflate::best(), Deflate::fast()] {
         let agreed = answer(Some(deflate), &offer(Some(deflate)));
+        let between = Extensions::between(Some(&deflate), Some(&deflate));
+        assert_eq!(between.to_string(), agreed);
         assert_eq!(verdict(Some(deflate), &[&agreed]), Ok(agreed));
     }
 }

@@ -7,6 +7,7 @@
 mod ahead;
 mod due;
 mod end;
+mod offload;
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -37,6 +38,7 @@ use crate::wakers::{Interest, Wakers};
 
 use ahead::{AHEAD, Ahead};
 use end::End;
+use offload::Offloaded;
 
 /// The connection and its transport.
 #[derive(Debug)]
@@ -107,6 +109,8 @@ pub(crate) struct Link<S> {
     pub(crate) span: Span,
     /// A read waits for the peer. Where nobody reads, the peer owes us nothing.
     starved: bool,
+    /// Another thread compresses what is next.
+    offloaded: Option<Offloaded>,
 }
 
 /// While so many bytes are queued, or half the backlog, an event handler is shown nothing, and its
@@ -183,6 +187,7 @@ impl<S: Io> Link<S> {
             ticked: false,
             span,
             starved: false,
+            offloaded: None,
         }
     }
 
@@ -365,6 +370,16 @@ impl<S: Io> Link<S> {
     /// Drains the outbox. An error of the transport ends the connection, but what the peer has
     /// sent before is still read.
     pub(crate) fn poll_drain(&mut self) -> Poll<()> {
+        loop {
+            ready!(self.poll_write());
+            if !ready!(self.poll_offloaded()) {
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    /// As [`poll_drain`](Self::poll_drain), as far as it is framed.
+    fn poll_write(&mut self) -> Poll<()> {
         self.see_waker();
         let Some(io) = &mut self.io else {
             return Poll::Ready(());

@@ -38,7 +38,11 @@ pub use frame::{Frame, Opcode};
 pub use peer::Peer;
 pub use script::{Fault, Log, Script, Write};
 
+use hybi_proto::handshake::Extensions;
+use tokio::io::DuplexStream;
+
 use crate::options::Options;
+use crate::shared::Agreed;
 use crate::socket::{Role, WebSocket};
 
 /// What an in-memory transport holds in each direction, in bytes.
@@ -54,12 +58,17 @@ pub fn pair() -> (WebSocket, WebSocket) {
 }
 
 /// As [`pair`], with the options of the client, those of the server, and what the transport
-/// holds in each direction, in bytes.
+/// holds in each direction, in bytes. Messages are compressed if both
+/// [agree](Options::deflate) to that, as they would.
 #[must_use]
 pub fn pair_with(client: &Options, server: &Options, buffer: usize) -> (WebSocket, WebSocket) {
     let (a, b) = tokio::io::duplex(buffer);
-    (
-        WebSocket::from_stream(a.into(), Role::Client, client, &[]),
-        WebSocket::from_stream(b.into(), Role::Server, server, &[]),
-    )
+    let ours = client.get().deflate(true);
+    let theirs = server.get().deflate(false);
+    let extensions = Extensions::between(ours.as_ref(), theirs.as_ref());
+    let open = |stream: DuplexStream, role, options| {
+        let agreed = Agreed::new("/".into(), None, extensions);
+        WebSocket::open(stream.into(), role, options, &[], Some(agreed))
+    };
+    (open(a, Role::Client, client), open(b, Role::Server, server))
 }

@@ -8,6 +8,8 @@ mod bulk;
 mod cancel;
 mod close;
 mod deadlines;
+#[cfg(feature = "deflate")]
+mod deflate;
 mod driven;
 mod errors;
 mod events;

@@ -204,19 +204,24 @@ fn rows() -> Vec<Row> {
         .asks(&["a", "b"]),
         faulty("no subprotocol, although required", &[], E::ProtocolMissing).asks(&["", "chat"]),
         faulty(
-            "deflate unasked",
-            &["Sec-WebSocket-Extensions: permessage-deflate"],
-            E::ExtensionNotRequested,
-        ),
-        faulty(
             "deflate with unknown parameters",
             &["Sec-WebSocket-Extensions: permessage-deflate; x=1"],
-            E::ExtensionNotRequested,
+            E::ExtensionParameters,
         ),
         faulty(
             "deflate twice",
             &["Sec-WebSocket-Extensions: permessage-deflate, permessage-deflate"],
-            E::ExtensionNotRequested,
+            E::ExtensionRepeated,
+        ),
+        faulty(
+            "a window out of range",
+            &["Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=16"],
+            E::ExtensionParameters,
+        ),
+        faulty(
+            "a window without a size",
+            &["Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"],
+            E::ExtensionParameters,
         ),
         faulty(
             "an unknown extension",
