@@ -94,22 +94,36 @@ many=("${always[@]}" "$websockets_batch" "$tungstenite_batch" "$yawc_batch")
 large=("${always[@]}" "$websockets" "$tungstenite_batch" "$yawc_batch")
 
 # The servers that compress. Node's ws is one if node and npm are here.
-hybi_deflate=()
+hybi_deflate=(
+    "hybi async=$bin/hybi echo-deflate {port}"
+    "hybi events=$bin/hybi echo-events-deflate {port}"
+    "hybi async, fast=$bin/hybi echo-deflate-fast {port}"
+    "hybi events, fast=$bin/hybi echo-events-deflate-fast {port}"
+)
+hybi_no_takeover=(
+    "hybi async, no takeover=$bin/hybi echo-deflate-no-takeover {port}"
+    "hybi events, no takeover=$bin/hybi echo-events-deflate-no-takeover {port}"
+)
+wtx_deflate="wtx=$bin/wtx echo-deflate {port}"
+sockudo_deflate="sockudo-ws=$bin/sockudo-ws echo-deflate {port}"
+yawc_deflate="yawc=$bin/yawc echo-deflate {port}"
+yawc_deflate_12="yawc, 12 bits=$bin/yawc echo-deflate-12 {port}"
+yawc_deflate_pool="yawc, pool=$bin/yawc echo-deflate-pool {port}"
 deflate=(
-    "wtx=$bin/wtx echo-deflate {port}"
-    "sockudo-ws=$bin/sockudo-ws echo-deflate {port}"
+    "$wtx_deflate"
+    "$sockudo_deflate"
     "sockudo-ws, 12 bits=$bin/sockudo-ws echo-deflate-12 {port}"
-    "yawc=$bin/yawc echo-deflate {port}"
-    "yawc, 12 bits=$bin/yawc echo-deflate-12 {port}"
+    "$yawc_deflate_12"
     "yawc, fast=$bin/yawc echo-deflate-fast {port}"
-    "yawc, pool=$bin/yawc echo-deflate-pool {port}"
+    "$yawc_deflate_pool"
 )
 ws=()
 node_ws() {
     if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
-        echo "no node and npm: ws is left out of g, j and k" >&2
-    elif ! (cd bench/ws && npm ci --no-progress --silent) >&2; then
-        echo "npm has not installed ws: it is left out of g, j and k" >&2
+        echo "no node and npm: ws is left out of g and k" >&2
+    elif [ ! bench/ws/node_modules/.package-lock.json -nt bench/ws/package-lock.json ] &&
+        ! (cd bench/ws && npm ci --no-progress --silent) >&2; then
+        echo "npm has not installed ws: it is left out of g and k" >&2
     else
         ws=("ws=node bench/ws/echo.js {port}")
     fi
@@ -155,20 +169,23 @@ row() {
         ;;
     j)
         if ten_thousand j; then
-            load deflate --name j --rounds 3 --seconds 1 --connections 64,1000,10000 \
-                "${hybi_deflate[@]}" "${deflate[@]}" ${ws[@]+"${ws[@]}"} ${also[@]+"${also[@]}"}
+            load deflate --name j --rounds 3 --seconds 0.5 --connections 64,1000,10000 \
+                "${hybi_deflate[@]}" "$yawc_deflate_12" ${also[@]+"${also[@]}"}
         fi
         ;;
     k)
         if ten_thousand k; then
             load idle --deflate --name k \
-                "${hybi_deflate[@]}" "${deflate[@]}" ${ws[@]+"${ws[@]}"} ${also[@]+"${also[@]}"}
+                "${hybi_deflate[@]:0:2}" "${hybi_no_takeover[@]}" "$wtx_deflate" \
+                "$sockudo_deflate" "$yawc_deflate" "$yawc_deflate_pool" \
+                ${ws[@]+"${ws[@]}"} ${also[@]+"${also[@]}"}
         fi
         ;;
     m) taskset --cpu-list 1 "$bin/memory" ;;
     esac
 }
 
+if [ ${#rows[@]} -eq 0 ] || [[ ${rows[*]} == *[gk]* ]]; then node_ws; fi
 if [ ${#rows[@]} -gt 0 ]; then
     for name in "${rows[@]}"; do
         row "$name"
@@ -187,7 +204,7 @@ Written by \`scripts/bench.sh\`, $rounds rounds; what is measured, and how, is i
 - $(date --utc '+%Y-%m-%d %H:%M UTC'), commit $(git describe --always --dirty --exclude '*')
 - $(sed -n 's/^model name\s*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores, Linux $(uname -r), load $(cut -d ' ' -f 1 /proc/loadavg)
 - $(rustc --version), fat LTO, tokio $(version tokio)
-- fastwebsockets $(version fastwebsockets), sockudo-ws $(version sockudo-ws), tokio-tungstenite $(version tokio-tungstenite), tokio-websockets $(version tokio-websockets), wtx $(version wtx), yawc $(version yawc)
+- fastwebsockets $(version fastwebsockets), sockudo-ws $(version sockudo-ws), tokio-tungstenite $(version tokio-tungstenite), tokio-websockets $(version tokio-websockets), wtx $(version wtx), yawc $(version yawc), zlib-rs $(version zlib-rs)${ws[0]+, ws $(node -p 'require("./bench/ws/node_modules/ws/package.json").version') on Node $(node --version)}
 EOF
     for name in "${all[@]}"; do
         echo
