@@ -5,11 +5,27 @@ use std::net::TcpStream;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use crate::agreed::Agreed;
+
 /// How long a server may take to listen; under valgrind it is slow.
 const START: Duration = Duration::from_secs(20);
 
+/// What is offered, as browsers do (RFC 7692 §7.1).
+const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
+
 /// Opens a connection, and waits for a server that does not listen yet.
 pub fn connect(port: u16) -> io::Result<TcpStream> {
+    Ok(open(port, "")?.0)
+}
+
+/// Opens a connection that compresses, and says what was agreed.
+pub fn connect_deflate(port: u16) -> io::Result<(TcpStream, Agreed)> {
+    let (tcp, head) = open(port, OFFER)?;
+    Ok((tcp, Agreed::from_head(&head)?))
+}
+
+/// The connection and the server's answer, which is a good one.
+fn open(port: u16, fields: &str) -> io::Result<(TcpStream, String)> {
     let begin = Instant::now();
     let mut tcp = loop {
         match TcpStream::connect(("127.0.0.1", port)) {
@@ -29,7 +45,8 @@ pub fn connect(port: u16) -> io::Result<TcpStream> {
          Upgrade: websocket\r\n\
          Connection: Upgrade\r\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-         Sec-WebSocket-Version: 13\r\n\r\n"
+         Sec-WebSocket-Version: 13\r\n\
+         {fields}\r\n"
     );
     tcp.write_all(request.as_bytes())?;
     let mut head = Vec::new();
@@ -38,11 +55,11 @@ pub fn connect(port: u16) -> io::Result<TcpStream> {
         tcp.read_exact(&mut byte)?;
         head.push(byte[0]);
     }
-    if !head.starts_with(b"HTTP/1.1 101 ") {
-        let head = String::from_utf8_lossy(&head);
+    let head = String::from_utf8_lossy(&head).into_owned();
+    if !head.starts_with("HTTP/1.1 101 ") {
         return Err(io::Error::other(format!("the server answered {head}")));
     }
-    Ok(tcp)
+    Ok((tcp, head))
 }
 
 /// What a message holds.
@@ -52,10 +69,20 @@ pub enum Kind {
     Binary = 2,
 }
 
+/// The bit of a compressed message (RFC 7692 §6).
+pub const RSV1: u8 = 0x40;
+
 /// A message as a server sends it.
 pub fn from_server(kind: Kind, payload: &[u8]) -> Vec<u8> {
     let mut frame = header(kind, payload.len(), 0);
     frame.extend_from_slice(payload);
+    frame
+}
+
+/// A text as a client sends it, of which `payload` is what a compressor made.
+pub fn compressed(payload: &[u8]) -> Vec<u8> {
+    let mut frame = from_client(Kind::Text, payload);
+    frame[0] |= RSV1;
     frame
 }
 

@@ -2,7 +2,7 @@
 //!
 //! First after the handshake alone, then, on a fresh server, after one echo of 1 KiB on each
 //! connection. The memory is what the server has resident; what the kernel holds for a socket is
-//! not in it.
+//! not in it. With compression the echo is compressed, both ways.
 
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
@@ -12,45 +12,74 @@ use std::time::Duration;
 
 use crate::args::{Args, Server};
 use crate::client::{self, Kind};
+use crate::deflate;
+use crate::feed::Feed;
 use crate::process::Process;
 use crate::table;
 
 const PAGE: u64 = 4096;
 
-pub fn print(args: &Args, few: usize, many: usize) {
-    table::title(args, "memory of an idle connection");
+/// Between how many connections the memory grows.
+pub struct Task {
+    pub few: usize,
+    pub many: usize,
+    pub deflate: bool,
+}
+
+pub fn print(args: &Args, task: &Task) {
+    let (what, echo) = if task.deflate {
+        ("what a connection holds that compresses", "compressed echo")
+    } else {
+        ("memory of an idle connection", "echo")
+    };
+    let Task { few, many, .. } = task;
+    table::title(args, what);
     println!("Bytes by which the server grows with each connection between {few} and {many}:\n");
-    println!("| server | after the handshake | after one echo of 1 KiB |");
-    println!("|---|---|---|");
+    println!("| server | after the handshake | after one {echo} of 1 KiB | that is more by |");
+    println!("|---|---|---|---|");
     for server in &args.servers {
-        let figure = |echo| match slope(server, few, many, echo) {
-            Ok(bytes) => format!("{bytes:.0}"),
-            Err(error) => format!("cannot do it: {error}"),
-        };
-        println!("| {} | {} | {} |", server.name, figure(false), figure(true));
+        let line =
+            |[before, after]: [f64; 2]| format!("{before:.0} | {after:.0} | {:.0}", after - before);
+        let both = slope(server, task, false).and_then(|a| Ok([a, slope(server, task, true)?]));
+        let line = both.map_or_else(|error| format!("cannot do it: {error} | |"), line);
+        println!("| {} | {line} |", server.name);
         eprintln!("idle: {}", server.name);
     }
 }
 
-fn slope(server: &Server, few: usize, many: usize, echo: bool) -> io::Result<f64> {
+fn slope(server: &Server, task: &Task, echo: bool) -> io::Result<f64> {
     let process = Process::start(server, &[])?;
-    let mut connections = Vec::with_capacity(many);
+    let mut connections = Vec::with_capacity(task.many);
+    let mut feed = None;
     let mut open = |count| -> io::Result<u64> {
         while connections.len() < count {
-            let mut tcp = client::connect(process.port)?;
-            if echo {
-                exchange(&mut tcp, server.raw)?;
-            }
+            let tcp = if task.deflate {
+                let (mut tcp, agreed) = client::connect_deflate(process.port)?;
+                let feed = match &mut feed {
+                    Some(feed) => feed,
+                    None => feed.insert(Feed::new(agreed)?),
+                };
+                if echo {
+                    exchange_compressed(&mut tcp, connections.len(), feed)?;
+                }
+                tcp
+            } else {
+                let mut tcp = client::connect(process.port)?;
+                if echo {
+                    exchange(&mut tcp, server.raw)?;
+                }
+                tcp
+            };
             connections.push(tcp);
         }
         settled(process.id())
     };
-    let (at_few, at_many) = (open(few)?, open(many)?);
+    let (at_few, at_many) = (open(task.few)?, open(task.many)?);
     for tcp in &mut connections {
         stayed_idle(tcp)?;
     }
     process.end()?;
-    Ok((at_many as f64 - at_few as f64) / (many - few) as f64)
+    Ok((at_many as f64 - at_few as f64) / (task.many - task.few) as f64)
 }
 
 /// One message there and back.
@@ -69,6 +98,23 @@ fn exchange(tcp: &mut TcpStream, raw: bool) -> io::Result<()> {
         return Err(io::Error::other("something else came back"));
     }
     Ok(())
+}
+
+/// One message there and back, compressed: the first of that connection.
+fn exchange_compressed(tcp: &mut TcpStream, n: usize, feed: &mut Feed) -> io::Result<()> {
+    tcp.write_all(feed.frame(n, 0))?;
+    let mut frame = Vec::new();
+    loop {
+        let mut room = [0; 4096];
+        let len = tcp.read(&mut room)?;
+        if len == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        frame.extend_from_slice(&room[..len]);
+        if let Some(payload) = deflate::payload(&frame)? {
+            return feed.check(n, 0, payload);
+        }
+    }
 }
 
 /// What is resident once it has stood still for a while.

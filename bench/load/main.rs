@@ -3,12 +3,17 @@
 //! It uses no WebSocket library, so that nothing here favors one. `bench/README.md` tells how to
 //! add a server. Linux only: the times are read from `/proc`.
 
+mod agreed;
 mod args;
 mod broadcast;
 mod client;
+mod corpus;
 mod count;
 mod cpu;
+mod deflate;
 mod echo;
+mod feed;
+mod growth;
 mod idle;
 mod process;
 mod rounds;
@@ -30,7 +35,8 @@ fn main() -> io::Result<()> {
                 table::print(&args, row, &rounds::measure(&args, row));
             }
         }
-        Task::Idle { few, many } => idle::print(&args, *few, *many),
+        Task::Growth(rows) => growth::print(&args, rows),
+        Task::Idle(task) => idle::print(&args, task),
     }
     Ok(())
 }

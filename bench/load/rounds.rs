@@ -4,6 +4,7 @@
 use std::io;
 use std::time::Duration;
 
+use crate::agreed::Agreed;
 use crate::args::{Args, Server};
 use crate::count::{self, Calls};
 use crate::cpu::{self, Sampler};
@@ -28,6 +29,8 @@ pub struct Round {
     pub total: f64,
     /// The part of it in user space, if somebody has looked.
     pub user: Option<f64>,
+    /// What a server that compresses has sent: bytes a message, and what was agreed.
+    pub sent: Option<(f64, Agreed)>,
 }
 
 /// perf looks in every third round: it takes a while, and few looks are enough for an average.
@@ -69,25 +72,33 @@ pub fn measure(args: &Args, row: &Row) -> Vec<Measured> {
 
 /// Tries it again, for somebody may have taken the port: a server that fails twice cannot do the
 /// row, says so in the table, and is left alone.
-fn twice<T>(server: &Server, mut run: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+pub fn twice<T>(server: &Server, mut run: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     let say = |error: &io::Error| eprintln!("{}: {error}", server.name);
     run().inspect_err(say).or_else(|_| run().inspect_err(say))
 }
 
 /// The system calls and the instructions of a message, as asked for.
 fn count(args: &Args, server: &Server, row: &Row) -> io::Result<(Option<Calls>, Option<f64>)> {
+    if server.uncounted {
+        return Ok((None, None));
+    }
     let calls = args.syscalls.then(|| count::calls(server, row));
     let instructions = args.instructions.then(|| count::instructions(server, row));
     Ok((calls.transpose()?, instructions.transpose()?))
 }
 
-fn round(args: &Args, server: &Server, row: &Row, look: bool) -> io::Result<Round> {
+/// One round of one server; perf looks if it may and if `look` says so.
+pub fn round(args: &Args, server: &Server, row: &Row, look: bool) -> io::Result<Round> {
     let process = Process::start(server, &[])?;
     let mut load = row.open(process.port, server)?;
     let warm_up = load.run(row.warm_up())?;
-    let before = cpu::total(process.id())?;
+    let (before, sent_before) = (cpu::total(process.id())?, load.sent_by_server());
     let messages = load.run(Until::Elapsed(args.time))?;
     let spent = cpu::total(process.id())? - before;
+    let sent = load.sent_by_server().map(|sent| {
+        let before = sent_before.map_or(0, |before| before.bytes);
+        ((sent.bytes - before) as f64 / messages as f64, sent.agreed)
+    });
     let user = if args.perf {
         look.then(|| user(&process, load.as_mut()))
             .transpose()?
@@ -102,6 +113,7 @@ fn round(args: &Args, server: &Server, row: &Row, look: bool) -> io::Result<Roun
     Ok(Round {
         total: spent as f64 / messages as f64,
         user,
+        sent,
     })
 }
 

@@ -3,15 +3,18 @@
 use std::io;
 use std::time::Duration;
 
+use crate::agreed::Agreed;
 use crate::args::Server;
 use crate::broadcast::{self, Broadcast};
 use crate::client::Kind;
+use crate::deflate::{self, Deflated};
 use crate::echo::{self, Echo};
 
 /// What is measured in one table.
 pub enum Row {
     Broadcast(broadcast::Row),
     Echo(echo::Row),
+    Deflate(deflate::Row),
 }
 
 /// The connections to one server, and what is sent on them.
@@ -19,6 +22,18 @@ pub trait Load {
     /// Sends, and waits until everything has come back; says how many messages that were, or
     /// deliveries.
     fn run(&mut self, until: Until) -> io::Result<u64>;
+
+    /// What has come, if the row is about that.
+    fn sent_by_server(&self) -> Option<Sent> {
+        None
+    }
+}
+
+/// What a server that compresses has sent.
+#[derive(Clone, Copy)]
+pub struct Sent {
+    pub bytes: u64,
+    pub agreed: Agreed,
 }
 
 /// How long to go on.
@@ -36,6 +51,7 @@ impl Row {
         Ok(match self {
             Self::Broadcast(row) => Box::new(Broadcast::open(port, row)?),
             Self::Echo(row) => Box::new(Echo::open(port, row, server.raw)?),
+            Self::Deflate(row) => Box::new(Deflated::open(port, row)?),
         })
     }
 
@@ -44,6 +60,8 @@ impl Row {
         match self {
             Self::Broadcast(_) => Until::Sent(200),
             Self::Echo(_) => Until::Elapsed(Duration::from_millis(100)),
+            // A window of 12 bits is full, and on 64 connections one of 15.
+            Self::Deflate(row) => Until::Sent((4 * row.connections as u64).max(2500)),
         }
     }
 
@@ -58,6 +76,10 @@ impl Row {
                 let more = (8 * window).max(more.min(1000));
                 (2 * window, 2 * window + more.next_multiple_of(window))
             }
+            Self::Deflate(row) => {
+                let all = row.connections as u64;
+                (4 * all, 4 * all + 1000_u64.next_multiple_of(all))
+            }
         }
     }
 
@@ -65,7 +87,7 @@ impl Row {
     pub fn deliveries(&self) -> u64 {
         match self {
             Self::Broadcast(row) => row.clients as u64,
-            Self::Echo(_) => 1,
+            Self::Echo(_) | Self::Deflate(_) => 1,
         }
     }
 
@@ -88,6 +110,10 @@ impl Row {
                     Kind::Binary => "binary",
                 }
             ),
+            Self::Deflate(row) => format!(
+                "{} connections, 1 in flight, 1 KiB JSON, compressed",
+                row.connections
+            ),
         }
     }
 
@@ -95,7 +121,7 @@ impl Row {
     pub fn unit(&self) -> &'static str {
         match self {
             Self::Broadcast(_) => "delivery",
-            Self::Echo(_) => "message",
+            Self::Echo(_) | Self::Deflate(_) => "message",
         }
     }
 }

@@ -28,13 +28,22 @@ pub fn print(args: &Args, row: &Row, measured: &[Measured]) {
     );
     let ours = lines[0];
     let best = best(&lines);
+    let sent = matches!(row, Row::Deflate(_));
     println!(
-        "| server | median | best | of it user | / {} | / best peer | reads | writes | other calls | instructions |",
+        "| server | median | best | of it user | / {} | / best peer | reads | writes | other calls | instructions |{}",
         ours.server.name,
+        if sent { " bytes | windows |" } else { "" },
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|");
+    println!(
+        "|---|---|---|---|---|---|---|---|---|---|{}",
+        if sent { "---|---|" } else { "" }
+    );
     for line in &lines {
-        println!("{}", line.row(ours, best));
+        println!(
+            "{}{}",
+            line.row(ours, best),
+            if sent { line.sent() } else { String::new() }
+        );
     }
     let Some(best) = best else {
         return;
@@ -116,6 +125,20 @@ impl Line<'_> {
         )
     }
 
+    /// What it has sent for a message, and what was agreed.
+    fn sent(&self) -> String {
+        let last = self
+            .measured
+            .rounds
+            .iter()
+            .filter_map(|round| round.sent)
+            .next_back();
+        match last {
+            Some((bytes, agreed)) => format!(" {bytes:.1} | {agreed} |"),
+            None => " | |".into(),
+        }
+    }
+
     fn median(&self) -> f64 {
         median(&self.totals())
     }
@@ -150,13 +173,14 @@ impl Line<'_> {
     }
 }
 
-fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+/// The least first.
+pub fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
     let mut values: Vec<_> = values.collect();
     values.sort_by(f64::total_cmp);
     values
 }
 
-fn median(sorted: &[f64]) -> f64 {
+pub fn median(sorted: &[f64]) -> f64 {
     let half = sorted.len() / 2;
     if sorted.len() % 2 == 1 {
         sorted[half]

@@ -1,22 +1,39 @@
 //! The server on hybi.
+//!
+//! `echo` and `echo-events` compress with `-deflate`, as it is by default, `-deflate-fast`, by the
+//! preset for speed, and `-deflate-no-takeover`.
 
 use hybi::events::{Handler, Peer};
-use hybi::{MessageRef, Request, Server, WebSocket};
+use hybi::{Deflate, MessageRef, Options, Request, Server, WebSocket};
 use hybi_bench::{Result, Start};
 
 fn main() -> Result {
     let start = Start::from_args()?;
-    match start.scenario.as_str() {
-        "echo" => start.run(echo(start.port)),
-        "echo-events" => start.run(echo_events(start.port)),
+    let (scenario, deflate) = match start.scenario.split_once("-deflate") {
+        None => (start.scenario.as_str(), None),
+        Some((scenario, "")) => (scenario, Some(Deflate::default())),
+        Some((scenario, "-fast")) => (scenario, Some(Deflate::fast())),
+        Some((scenario, "-no-takeover")) => (scenario, Some(no_takeover())),
+        Some(_) => return start.unknown(),
+    };
+    let options = Options::new().deflate(deflate);
+    match scenario {
+        "echo" => start.run(echo(start.port, options)),
+        "echo-events" => start.run(echo_events(start.port, options)),
         "broadcast" => start.run(broadcast(start.port)),
         _ => start.unknown(),
     }
 }
 
+fn no_takeover() -> Deflate {
+    Deflate::default()
+        .server_no_context_takeover(true)
+        .client_no_context_takeover(true)
+}
+
 /// Each message goes back, by the async door.
-async fn echo(port: u16) -> Result {
-    let server = Server::bind(("127.0.0.1", port)).await?;
+async fn echo(port: u16, options: Options) -> Result {
+    let server = Server::bind(("127.0.0.1", port)).await?.options(options);
     let serve = server.serve(|mut ws: WebSocket, _request| async move {
         while let Some(message) = ws.recv().await? {
             ws.send(message).await?;
@@ -27,8 +44,8 @@ async fn echo(port: u16) -> Result {
 }
 
 /// Each message goes back, by the event door.
-async fn echo_events(port: u16) -> Result {
-    let server = Server::bind(("127.0.0.1", port)).await?;
+async fn echo_events(port: u16, options: Options) -> Result {
+    let server = Server::bind(("127.0.0.1", port)).await?.options(options);
     Ok(server.serve_events(Echo).await?)
 }
 

@@ -5,18 +5,22 @@
 use hybi_bench::{Result, Start, listen};
 use tokio::net::TcpStream;
 use wtx::collection::Vector;
+use wtx::web_socket::compression::{Compression, Flate2};
 use wtx::web_socket::{OpCode, WebSocketAcceptor, WebSocketPayloadOrigin};
 
 fn main() -> Result {
     let start = Start::from_args()?;
     match start.scenario.as_str() {
-        "echo" => start.run(listen(start.port, echo)),
+        "echo" => start.run(listen(start.port, |tcp| echo(tcp, ()))),
+        // With `()` for no compression, this is the other choice of its documentation.
+        "echo-deflate" => start.run(listen(start.port, |tcp| echo(tcp, Flate2::default()))),
         _ => start.unknown(),
     }
 }
 
-async fn echo(tcp: TcpStream) -> Result {
-    let mut ws = WebSocketAcceptor::default().accept(tcp).await?;
+async fn echo<C: Compression<false>>(tcp: TcpStream, compression: C) -> Result {
+    let acceptor = WebSocketAcceptor::default().compression(compression);
+    let mut ws = acceptor.accept(tcp).await?;
     let (mut common, mut reader, mut writer) = ws.split_mut();
     let mut buffer = Vector::new();
     loop {

@@ -1,7 +1,10 @@
 //! The server on yawc, as its own benchmark has it: hyper shakes hands, text is checked.
 //!
 //! `echo` sends each answer at once. `echo-batch` feeds the answers to up to 32 messages that have
-//! come, flushes once, and has the larger buffers of that benchmark's tuned server.
+//! come, flushes once, and has the larger buffers of that benchmark's tuned server. `echo-deflate`
+//! is `echo` with its balanced profile of compression, `-fast` with the one for low latency, `-12`
+//! with windows of 12 bits both ways, and `-pool` with no takeover and compressors that are lent, for
+//! many connections.
 
 use futures_util::{FutureExt, SinkExt};
 use http_body_util::Empty;
@@ -12,39 +15,73 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use yawc::{OpCode, Options, UpgradeFut, WebSocket};
+use yawc::{DeflatePool, OpCode, Options, UpgradeFut, WebSocket};
 
 fn main() -> Result {
     let start = Start::from_args()?;
     match start.scenario.as_str() {
-        "echo" => start.run(listen(start.port, |tcp| serve(tcp, false))),
-        "echo-batch" => start.run(listen(start.port, |tcp| serve(tcp, true))),
+        "echo" => serve_all(&start, plain(), false),
+        "echo-batch" => {
+            let options = plain()
+                .with_read_buffer_capacity(128 << 10)
+                .with_backpressure_boundary(64 << 10);
+            serve_all(&start, options, true)
+        }
+        "echo-deflate" => serve_all(&start, options().with_balanced_compression(), false),
+        "echo-deflate-fast" => serve_all(&start, options().with_low_latency_compression(), false),
+        "echo-deflate-12" => {
+            let options = options()
+                .with_server_max_window_bits(12)
+                .with_client_max_window_bits(12);
+            serve_all(&start, options, false)
+        }
+        "echo-deflate-pool" => {
+            let options = options()
+                .server_no_context_takeover()
+                .client_no_context_takeover()
+                .with_deflate_pool(DeflatePool::new(POOL));
+            serve_all(&start, options, false)
+        }
         _ => start.unknown(),
     }
 }
 
+/// The limits are exclusive, and 1 MiB is the default.
+fn options() -> Options {
+    Options::default()
+        .with_utf8()
+        .with_limits(16 << 20, 16 << 20)
+}
+
+fn plain() -> Options {
+    options().without_compression()
+}
+
+/// The compressors that a pool keeps.
+const POOL: usize = 16;
+
 /// How many answers are written at once at most.
 const BATCH: usize = 32;
 
-async fn serve(tcp: TcpStream, batch: bool) -> Result {
-    let open = service_fn(move |request| open(request, batch));
+fn serve_all(start: &Start, options: Options, batch: bool) -> Result {
+    start.run(listen(start.port, move |tcp| {
+        serve(tcp, options.clone(), batch)
+    }))
+}
+
+async fn serve(tcp: TcpStream, options: Options, batch: bool) -> Result {
+    let open = service_fn(move |request| open(request, options.clone(), batch));
     let connection = http1::Builder::new()
         .serve_connection(TokioIo::new(tcp), open)
         .with_upgrades();
     Ok(connection.await?)
 }
 
-async fn open(mut request: Request<Incoming>, batch: bool) -> yawc::Result<Response<Empty<Bytes>>> {
-    // The limits are exclusive, and 1 MiB is the default.
-    let mut options = Options::default()
-        .with_utf8()
-        .without_compression()
-        .with_limits(16 << 20, 16 << 20);
-    if batch {
-        options = options
-            .with_read_buffer_capacity(128 << 10)
-            .with_backpressure_boundary(64 << 10);
-    }
+async fn open(
+    mut request: Request<Incoming>,
+    options: Options,
+    batch: bool,
+) -> yawc::Result<Response<Empty<Bytes>>> {
     let (response, upgraded) = WebSocket::upgrade_with_options(&mut request, options)?;
     if batch {
         tokio::spawn(echo_batch(upgraded));
