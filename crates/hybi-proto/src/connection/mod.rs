@@ -136,6 +136,7 @@ impl Connection {
 
     /// Whether the peer has closed and was not answered.
     #[must_use]
+    #[inline]
     pub fn owes_close(&self) -> bool {
         self.rare.as_ref().is_some_and(|rare| rare.owed.is_some())
     }
@@ -164,6 +165,7 @@ impl Connection {
 
     /// Whether the peer stands in the middle of a frame or a message and owes us the rest.
     #[must_use]
+    #[inline]
     pub fn is_midway(&self) -> bool {
         self.decoder.is_midway()
     }
@@ -194,11 +196,13 @@ impl Connection {
     }
 
     /// Lends a read buffer; what is unread moves into it. An idle connection needs none.
+    #[inline]
     pub fn lend_inbox(&mut self, buffer: Vec<u8>) {
         self.decoder.lend(buffer);
     }
 
     /// Takes the read buffer away; what is unread in it is copied into one of its size.
+    #[inline]
     pub fn reclaim_inbox(&mut self) -> Vec<u8> {
         self.decoder.reclaim()
     }
@@ -294,6 +298,7 @@ impl Connection {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
+    #[inline]
     pub fn detach(&mut self) -> Decoder {
         let stand_in = self.decoder.stand_in();
         std::mem::replace(&mut self.decoder, stand_in)
@@ -301,6 +306,7 @@ impl Connection {
 
     /// Gives the receiving half back. If the connection has failed meanwhile, what has come is
     /// ignored.
+    #[inline]
     pub fn attach(&mut self, decoder: Decoder) {
         self.decoder = decoder;
         if self.failed {
@@ -593,6 +599,7 @@ impl Connection {
     ///  Closed ◄──────────────────────────────────────── Closed
     /// ```
     #[must_use]
+    #[inline]
     pub fn state(&self) -> State {
         match (self.close_sent, self.close_received || self.failed) {
             (_, true) => State::Closed,

@@ -43,6 +43,7 @@ impl<S: Io> Link<S> {
     }
 
     /// Notes what can be owed without anybody reading.
+    #[inline]
     fn note_unread(&mut self) {
         // While the part before still leaves, it is the peer who owes.
         let idle = self.connection.is_unfinished() && self.connection.takes_part();
@@ -52,9 +53,18 @@ impl<S: Io> Link<S> {
         self.deadlines.note(Owed::Close, closing);
     }
 
+    #[inline]
     fn poll_owed(&mut self, owed: &[Owed]) -> Poll<()> {
-        self.see_waker();
         self.note_unread();
+        if self.deadlines.is_idle() {
+            return Poll::Pending;
+        }
+        self.poll_running(owed)
+    }
+
+    #[inline(never)]
+    fn poll_running(&mut self, owed: &[Owed]) -> Poll<()> {
+        self.see_waker();
         match ready!(self.deadlines.poll(owed, &self.waker)) {
             // The peer had its time to read our last frame.
             Owed::End => self.lose(Error::Closed),

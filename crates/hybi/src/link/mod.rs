@@ -347,7 +347,8 @@ impl<S: Io> Link<S> {
     /// Gives the thread's buffer for outgoing frames back; what waits in it is copied, once. A
     /// buffer of our own goes when nothing waits in it.
     pub(crate) fn return_outbox(&mut self) {
-        if std::mem::take(&mut self.lent_outbox) || self.connection.outbox().is_empty() {
+        let lent = std::mem::take(&mut self.lent_outbox);
+        if lent || self.connection.outbox().is_empty() {
             buffer::keep_write(self.connection.outbox().reclaim());
         }
     }
