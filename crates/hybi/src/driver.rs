@@ -205,6 +205,7 @@ impl<S: Io, Fut> Drive<S, Fut> {
 /// Reads before the handler is polled, if that waits for an event: most often, the transport is
 /// why we were woken. Says whether something has come, and whether the handler has no other
 /// reason to be polled.
+#[inline]
 fn read_first<S: Io>(link: &mut Link<S>, cx: &Context<'_>, begin: u64) -> (bool, bool) {
     link.driven_by(cx.waker());
     link.prepare();
@@ -253,10 +254,9 @@ impl<Fut> Course<Fut> {
             if link.connection.owes_close() && !(link.holds_close() && link.is_crowded()) {
                 link.connection.answer();
             }
-            let before = link.connection.buffered();
+            let before = link.sent();
             let _ = link.poll_flush();
-            let left = link.connection.buffered();
-            room |= left < before;
+            room |= link.sent() > before || link.has_fault();
             let state = link.connection.state();
             let told = std::mem::replace(&mut self.told, state);
             if state == State::Closed {
@@ -271,15 +271,15 @@ impl<Fut> Course<Fut> {
             } else {
                 // Who waits for room in a connection that is closing waits in vain.
                 room |= told != state;
-                look_ahead(link);
+                let asked = link.abandoned || link.awaits_event();
+                let answers = (link.abandoned || !asked) && look_ahead(link);
                 if handed && link.has_ready() {
                     // Who waited in this task may be not the handler, but somebody beside it.
                     cx.waker().wake_by_ref();
                 }
-                if link.connection.state() == State::Closed || link.connection.buffered() > left {
+                if answers {
                     continue;
                 }
-                let asked = link.abandoned || link.awaits_event();
                 let over = link.received() - begin >= TURN;
                 // Behind a close that is to be answered comes nothing, and its end is no fault.
                 let deaf = over || link.is_ahead() || link.connection.owes_close();
@@ -310,8 +310,7 @@ impl<Fut> Course<Fut> {
         if matches!(turn, Turn::Handler) {
             link.prepare();
         } else {
-            link.return_outbox();
-            link.return_inbox();
+            link.return_buffers();
         }
         turn
     }
@@ -345,14 +344,17 @@ impl<Fut> Course<Fut> {
     }
 }
 
-/// Takes note of what has come while nobody waits for it.
-fn look_ahead<S: Io>(link: &mut Link<S>) {
+/// Takes note of what has come while nobody waits for it; true if that is the end, or is to be
+/// answered.
+fn look_ahead<S: Io>(link: &mut Link<S>) -> bool {
+    let before = link.connection.buffered();
     if link.abandoned {
         while link.next().is_some() {}
-    } else if !link.awaits_event() {
+    } else {
         let waited_for = link.waited_for && link.is_crowded();
         link.decode_ahead(waited_for);
     }
+    link.connection.state() == State::Closed || link.connection.buffered() > before
 }
 
 impl<S: Io, Fut> Drop for Drive<S, Fut> {

@@ -1,5 +1,6 @@
 //! The transport below a connection: any stream of bytes, and the ones that hybi opens itself.
 
+use std::any::Any;
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -54,6 +55,37 @@ impl Stream {
             Inner::Memory(_) | Inner::Other(_) => None,
         }
     }
+}
+
+/// The TCP socket, if it is one: what tokio knows of that can be asked for less than a read.
+#[inline]
+fn as_tcp<S: Io>(io: &S) -> Option<&TcpStream> {
+    match &(io as &dyn Any).downcast_ref::<Stream>()?.0 {
+        Inner::Tcp(tcp) => Some(tcp),
+        Inner::Memory(_) | Inner::Other(_) => None,
+    }
+}
+
+/// Whether a read would have to wait, if that is known without one: the waker is told then.
+#[inline]
+pub(crate) fn is_unreadable<S: Io>(io: &S, cx: &mut Context<'_>) -> bool {
+    as_tcp(io).is_some_and(|tcp| tcp.poll_read_ready(cx).is_pending())
+}
+
+/// Writes without spending any of the task's cooperative budget, if that is known how.
+#[inline]
+pub(crate) fn poll_write_freely<S: Io>(
+    io: &mut S,
+    cx: &mut Context<'_>,
+    bytes: &[u8],
+) -> Poll<io::Result<usize>> {
+    if let Some(tcp) = as_tcp(io) {
+        match tcp.try_write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            written => return Poll::Ready(written),
+        }
+    }
+    Pin::new(io).poll_write(cx, bytes)
 }
 
 impl From<TcpStream> for Stream {

@@ -10,6 +10,7 @@ use hybi_proto::code::CloseCode;
 use hybi_proto::connection::{Connection, State};
 use hybi_proto::error::SendError;
 use hybi_proto::message::Message;
+use hybi_proto::outbox::LINK;
 use hybi_proto::prepared::Prepared;
 use hybi_proto::queue::{Admission, Item, Overflow};
 use hybi_proto::text::Text;
@@ -152,12 +153,35 @@ impl<S: Io> Sender<S> {
     }
 
     async fn send_item(&self, item: Item) -> Result<()> {
+        if self.send_small(&item)? {
+            return Ok(());
+        }
         let Some(item) = self.send_now(item)? else {
             return Ok(());
         };
         // Waiting is rare: what it takes does not live in the future of every handler.
         let permit = Box::pin(self.reserve()).await?;
         permit.queue(item)
+    }
+
+    /// Sends a message as most are, where it lies: it is copied anyway. False if there is no room,
+    /// or a policy to ask.
+    #[inline]
+    fn send_small(&self, item: &Item) -> Result<bool> {
+        let Item::Message(message) = item else {
+            return Ok(false);
+        };
+        if message.len() >= LINK || self.overflow.is_some() {
+            return Ok(false);
+        }
+        self.give_up_place();
+        let shared = self.handle.shared();
+        let mut link = shared.lock();
+        if link.is_crowded() || link.connection.is_full() {
+            return Ok(false);
+        }
+        shared.queue(&mut link, |link| link.connection.send_ref(message.into()))?;
+        Ok(true)
     }
 
     /// Sends a message, or does what the policy says; gives it back if it has to wait.

@@ -16,7 +16,7 @@ use crate::encoder::{Encoder, MaskSource};
 use crate::error::{ProtocolError, SendError};
 use crate::frame::{MAX_CONTROL, Opcode};
 use crate::limits::Limits;
-use crate::message::{Event, EventRef, Part};
+use crate::message::{Event, EventRef, Message, Part};
 use crate::outbox::Outbox;
 use crate::queue::{Dropped, Queue};
 use crate::text::Text;
@@ -163,6 +163,13 @@ impl Connection {
         self.decoder.unread()
     }
 
+    /// Whether what has come was whole messages, and all of them were taken.
+    #[must_use]
+    #[inline]
+    pub fn is_at_rest(&self) -> bool {
+        self.decoder.is_at_rest()
+    }
+
     /// Whether the peer stands in the middle of a frame or a message and owes us the rest.
     #[must_use]
     #[inline]
@@ -236,6 +243,14 @@ impl Connection {
         }
         let found = self.advance(Door::Owned)?;
         Ok(found.map(|found| self.decoder.take(found)))
+    }
+
+    /// As [`next_owned`](Self::next_owned), but nothing other than a message that is one frame, not
+    /// long, and here as a whole; what most are.
+    #[inline]
+    pub fn next_plain(&mut self) -> Option<Message> {
+        let (kind, at) = self.decoder.find_plain(Door::Owned)?;
+        Some(self.decoder.copy_at(kind, at))
     }
 
     /// As [`next_owned`](Self::next_owned), but a message comes in parts: each [`Event::Part`] is

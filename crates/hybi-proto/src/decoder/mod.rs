@@ -276,10 +276,16 @@ impl Decoder {
     #[inline]
     pub(crate) fn advance(&mut self, door: Door) -> Result<Option<Found>, ProtocolError> {
         // So ends each read of whole messages.
-        if self.is_empty() && self.joined.is_none() {
+        if self.is_at_rest() {
             return Ok(None);
         }
         self.search(door)
+    }
+
+    /// Whether there is nothing to be found: what has come was whole messages, and all were taken.
+    #[inline]
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.is_empty() && self.joined.is_none()
     }
 
     #[inline(never)]

@@ -83,7 +83,7 @@ impl<H: Handler> Dispatch<H> {
         &mut self,
         shared: &'a Shared<Stream>,
         mut link: Locked<'a, Stream>,
-        cx: &mut Context<'_>,
+        cx: &Context<'_>,
     ) -> (Poll<Result<()>>, Locked<'a, Stream>) {
         let Self {
             sender, audience, ..
@@ -143,7 +143,7 @@ impl<H: Handler> Audience<H> {
     fn read(
         &mut self,
         link: &mut Link<Stream>,
-        cx: &mut Context<'_>,
+        cx: &Context<'_>,
         seen: u64,
         drained: &mut u32,
     ) -> Read {
@@ -155,25 +155,9 @@ impl<H: Handler> Audience<H> {
         if link.connection.state() == State::Closed {
             return Read::Closed;
         }
-        link.choked = false;
-        if link.is_choked() {
-            self.choked = true;
-            *drained += 1;
-            let before = link.connection.buffered();
-            let _ = link.poll_flush();
-            // Who is woken for nothing comes back for nothing: this task, too.
-            if link.connection.buffered() < before {
-                link.pass_on(false, true);
-            }
-            let over = *drained > TURN;
-            link.choked = over || link.is_choked();
-            if link.choked {
-                if over {
-                    cx.waker().wake_by_ref();
-                }
-                link.wait(Interest::Flush, cx.waker());
-                return Read::Nothing;
-            }
+        link.choked = link.is_choked() && !self.unchoke(link, cx, drained);
+        if link.choked {
+            return Read::Nothing;
         }
         if std::mem::take(&mut self.choked) && link.connection.state() == State::Open {
             return Read::Drained;
@@ -183,6 +167,28 @@ impl<H: Handler> Audience<H> {
         }
         link.wait_for_event(cx.waker());
         Read::Nothing
+    }
+
+    /// Writes what is queued, and says whether that has made room; otherwise it waits for that.
+    #[cold]
+    fn unchoke(&mut self, link: &mut Link<Stream>, cx: &Context<'_>, drained: &mut u32) -> bool {
+        self.choked = true;
+        *drained += 1;
+        let before = link.connection.buffered();
+        let _ = link.poll_flush();
+        // Who is woken for nothing comes back for nothing: this task, too.
+        if link.connection.buffered() < before {
+            link.pass_on(false, true);
+        }
+        let over = *drained > TURN;
+        if over {
+            cx.waker().wake_by_ref();
+        }
+        let waits = over || link.is_choked();
+        if waits {
+            link.wait(Interest::Flush, cx.waker());
+        }
+        !waits
     }
 
     /// Shows what there is besides [news](Read::News); what the handler has returned, if it is the
@@ -363,6 +369,7 @@ impl<'a> Detached<'a> {
 }
 
 impl Drop for Detached<'_> {
+    #[inline]
     fn drop(&mut self) {
         if let Some(decoder) = self.decoder.take() {
             self.shared.lock().connection.attach(decoder);

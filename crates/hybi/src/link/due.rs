@@ -20,12 +20,16 @@ impl<S: Io> Link<S> {
     ///
     /// To be called when everything else has to wait: it takes the state as it is for what the
     /// peer has left undone.
+    #[inline]
     pub(crate) fn poll_deadlines(&mut self) -> Poll<()> {
         let starved = std::mem::take(&mut self.starved);
         let midway = starved && self.connection.is_midway();
+        let ticks = !self.ticked && self.deadlines.options().tick().is_some();
+        let ticks = ticks && self.connection.state() == State::Open;
+        if self.deadlines.is_idle() && !midway && !ticks && !self.owes_unread() {
+            return Poll::Pending;
+        }
         self.deadlines.note(Owed::Message, midway);
-        let open = self.connection.state() == State::Open;
-        let ticks = open && !self.ticked && self.deadlines.options().tick().is_some();
         self.deadlines.note(Owed::Tick, ticks);
         self.poll_owed(&ALL)
     }
@@ -42,8 +46,15 @@ impl<S: Io> Link<S> {
         self.deadlines.lacks_timer()
     }
 
-    /// Notes what can be owed without anybody reading.
+    /// Whether something can be owed without anybody reading.
     #[inline]
+    fn owes_unread(&self) -> bool {
+        self.connection.state() != State::Open
+            || self.connection.owes_close()
+            || self.connection.is_unfinished()
+    }
+
+    /// Notes what can be owed without anybody reading.
     fn note_unread(&mut self) {
         // While the part before still leaves, it is the peer who owes.
         let idle = self.connection.is_unfinished() && self.connection.takes_part();
@@ -53,18 +64,10 @@ impl<S: Io> Link<S> {
         self.deadlines.note(Owed::Close, closing);
     }
 
-    #[inline]
-    fn poll_owed(&mut self, owed: &[Owed]) -> Poll<()> {
-        self.note_unread();
-        if self.deadlines.is_idle() {
-            return Poll::Pending;
-        }
-        self.poll_running(owed)
-    }
-
     #[inline(never)]
-    fn poll_running(&mut self, owed: &[Owed]) -> Poll<()> {
+    fn poll_owed(&mut self, owed: &[Owed]) -> Poll<()> {
         self.see_waker();
+        self.note_unread();
         match ready!(self.deadlines.poll(owed, &self.waker)) {
             // The peer had its time to read our last frame.
             Owed::End => self.lose(Error::Closed),

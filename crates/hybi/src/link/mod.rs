@@ -19,7 +19,7 @@ use std::time::Duration;
 use bytes::BufMut;
 use hybi_proto::connection::{Connection, Role, State};
 use hybi_proto::error::{ProtocolError, SendError};
-use hybi_proto::message::EventRef;
+use hybi_proto::message::{EventRef, Message};
 use tokio::io::AsyncReadExt;
 use tokio::task::coop;
 
@@ -27,7 +27,7 @@ use crate::buffer;
 use crate::deadlines::{Deadlines, Owed};
 use crate::entropy;
 use crate::error::Error;
-use crate::io::Io;
+use crate::io::{self as transport, Io};
 use crate::options::Options;
 use crate::pings::{Pings, RoundTrip};
 use crate::pulse::Pulse;
@@ -107,6 +107,8 @@ pub(crate) struct Link<S> {
     pub(crate) span: Span,
     /// A read waits for the peer. Where nobody reads, the peer owes us nothing.
     starved: bool,
+    /// The last read has brought less than there was room for: most often the next one has to wait.
+    short: bool,
 }
 
 /// While so many bytes are queued, or half the backlog, an event handler is shown nothing, and its
@@ -183,11 +185,25 @@ impl<S: Io> Link<S> {
             ticked: false,
             span,
             starved: false,
+            short: false,
         }
     }
 
     pub(crate) fn io(&self) -> Option<&S> {
         self.io.as_ref()
+    }
+
+    /// The next message of a driven connection, if it is one that needs no more than to be found
+    /// while its driver is at work: what most are.
+    #[inline]
+    pub(crate) fn next_plain(&mut self) -> Option<Message> {
+        let plain = self.driving && self.ahead.is_none() && !self.reading && !self.in_parts;
+        if !plain || self.taken + 1 == EVENTS {
+            return None;
+        }
+        let message = self.connection.next_plain()?;
+        self.taken += 1;
+        Some(message)
     }
 
     /// Whether this event is one of those that cost a unit of the runtime's cooperative budget.
@@ -281,6 +297,7 @@ impl<S: Io> Link<S> {
     }
 
     /// The handler is about to be polled, and the outbox drained after that.
+    #[inline]
     pub(crate) fn prepare(&mut self) {
         self.driving = true;
         self.lend_outbox();
@@ -330,6 +347,7 @@ impl<S: Io> Link<S> {
     }
 
     /// Lends the thread's buffer for outgoing frames, unless some wait in one of our own.
+    #[inline]
     pub(crate) fn lend_outbox(&mut self) {
         if !self.connection.outbox().has_buffer() {
             self.connection.outbox().lend(buffer::write());
@@ -346,6 +364,7 @@ impl<S: Io> Link<S> {
 
     /// Gives the thread's buffer for outgoing frames back; what waits in it is copied, once. A
     /// buffer of our own goes when nothing waits in it.
+    #[inline]
     pub(crate) fn return_outbox(&mut self) {
         let lent = std::mem::take(&mut self.lent_outbox);
         if lent || self.connection.outbox().is_empty() {
@@ -353,7 +372,15 @@ impl<S: Io> Link<S> {
         }
     }
 
+    /// Gives the thread's buffers back.
+    #[inline]
+    pub(crate) fn return_buffers(&mut self) {
+        self.return_outbox();
+        self.return_inbox();
+    }
+
     /// Gives the thread's read buffer back; what is unread in it is copied.
+    #[inline]
     pub(crate) fn return_inbox(&mut self) {
         if self.lent {
             self.lent = false;
@@ -375,6 +402,8 @@ impl<S: Io> Link<S> {
             let outbox = self.connection.outbox();
             let was_blocked = outbox.is_blocked();
             let written = match outbox.piece() {
+                // What a driver writes spends none of the budget: it ends its turn by what it reads.
+                Some(piece) if self.driven => transport::poll_write_freely(io, &mut cx, piece),
                 Some(piece) => Pin::new(&mut *io).poll_write(&mut cx, piece),
                 None => {
                     let mut slices = [IoSlice::new(&[]); SLICES];
@@ -413,6 +442,7 @@ impl<S: Io> Link<S> {
     }
 
     /// Drains the outbox and everything that the transport itself holds back.
+    #[inline]
     pub(crate) fn poll_flush(&mut self) -> Poll<()> {
         ready!(self.poll_drain());
         let Some(io) = &mut self.io else {
@@ -448,6 +478,10 @@ impl<S: Io> Link<S> {
             return Poll::Ready(false);
         };
         let mut cx = Context::from_waker(&self.waker);
+        if std::mem::take(&mut self.short) && transport::is_unreadable(io, &mut cx) {
+            self.starved = true;
+            return Poll::Pending;
+        }
         if !self.lent {
             self.connection.lend_inbox(buffer::read());
             self.lent = true;
@@ -458,7 +492,8 @@ impl<S: Io> Link<S> {
         } else {
             AHEAD.saturating_sub(self.unasked as usize)
         };
-        inbox.set_limit(inbox.remaining_mut().min(most));
+        let room = inbox.remaining_mut().min(most);
+        inbox.set_limit(room);
         let Poll::Ready(read) = pin!(io.read_buf(&mut inbox)).poll(&mut cx) else {
             self.starved = true;
             return Poll::Pending;
@@ -469,6 +504,7 @@ impl<S: Io> Link<S> {
                 "the peer ended the connection without a close frame",
             ),
             Ok(n) => {
+                self.short = n < room;
                 self.pulse.hear();
                 self.received += n as u64;
                 self.unasked += if asked { 0 } else { n as u32 };
@@ -484,6 +520,11 @@ impl<S: Io> Link<S> {
     /// The bytes that were read so far.
     pub(crate) fn received(&self) -> u64 {
         self.received
+    }
+
+    /// The bytes that were written so far.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent
     }
 
     /// What this connection has done so far.
