@@ -249,6 +249,11 @@ impl Outbox {
                 return std::mem::take(&mut self.copied);
             }
         }
+        self.reclaim_rest()
+    }
+
+    #[cold]
+    fn reclaim_rest(&mut self) -> Vec<u8> {
         let rest = self.copied[self.sent..].to_vec();
         self.rebase();
         std::mem::replace(&mut self.copied, rest)

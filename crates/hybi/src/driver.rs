@@ -205,7 +205,7 @@ impl<S: Io, Fut> Drive<S, Fut> {
 /// Reads before the handler is polled, if that waits for an event: most often, the transport is
 /// why we were woken. Says whether something has come, and whether the handler has no other
 /// reason to be polled.
-#[inline]
+#[inline(always)]
 fn read_first<S: Io>(link: &mut Link<S>, cx: &Context<'_>, begin: u64) -> (bool, bool) {
     link.driven_by(cx.waker());
     link.prepare();

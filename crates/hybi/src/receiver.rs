@@ -49,8 +49,8 @@ impl<S: Io> Receiver<S> {
 
     pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>>> {
         let mut link = self.handle.lock();
-        if let Some(message) = link.next_plain() {
-            return Poll::Ready(Ok(Some(message)));
+        if let Some(received) = link.poll_plain(cx.waker()) {
+            return received;
         }
         loop {
             match ready!(self.poll_locked(&mut link, cx, Link::next))? {

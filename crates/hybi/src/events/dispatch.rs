@@ -53,7 +53,7 @@ struct Audience<H: Handler> {
 /// What there is to be shown.
 enum Read {
     /// An event that was found before it was asked for.
-    Held(std::result::Result<Event, ProtocolError>),
+    Held,
     /// There is room again.
     Drained,
     /// What has come.
@@ -108,13 +108,23 @@ impl<H: Handler> Dispatch<H> {
                     link = detached.attach();
                 }
                 Read::Nothing => return (Poll::Pending, link),
-                read => {
+                Read::Held => {
+                    let event = link.next();
                     drop(link);
-                    let ended = audience.show_rare(sender, read);
-                    link = shared.lock();
-                    if let Some(result) = ended {
-                        return (Poll::Ready(result), link);
+                    if let Some(event) = event {
+                        audience.show_held(sender, event);
                     }
+                    link = shared.lock();
+                }
+                Read::Drained => {
+                    drop(link);
+                    audience.show(sender, Handler::on_drain);
+                    link = shared.lock();
+                }
+                Read::Closed => {
+                    drop(link);
+                    let result = audience.close(sender);
+                    return (Poll::Ready(result), shared.lock());
                 }
             }
         }
@@ -147,10 +157,8 @@ impl<H: Handler> Audience<H> {
         seen: u64,
         drained: &mut u32,
     ) -> Read {
-        if link.has_ready()
-            && let Some(event) = link.next()
-        {
-            return Read::Held(event);
+        if link.has_ready() {
+            return Read::Held;
         }
         if link.connection.state() == State::Closed {
             return Read::Closed;
@@ -189,21 +197,6 @@ impl<H: Handler> Audience<H> {
             link.wait(Interest::Flush, cx.waker());
         }
         !waits
-    }
-
-    /// Shows what there is besides [news](Read::News); what the handler has returned, if it is the
-    /// end.
-    #[cold]
-    fn show_rare(&mut self, sender: &Sender, read: Read) -> Option<Result<()>> {
-        match read {
-            Read::Held(event) => self.show_held(sender, event),
-            Read::Drained => {
-                self.show(sender, Handler::on_drain);
-            }
-            Read::Closed => return Some(self.close(sender)),
-            Read::News | Read::Nothing => {}
-        }
-        None
     }
 
     fn open(&mut self, sender: &Sender, request: Request<()>) -> Result<()> {

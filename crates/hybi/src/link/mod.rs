@@ -71,6 +71,9 @@ pub(crate) struct Link<S> {
     /// An event [`Handler`](crate::events::Handler) is to see the rest of what was read when less
     /// is queued: nothing is read until then.
     pub(crate) choked: bool,
+    /// See [`is_choked`](Self::is_choked) and [`is_pressed`](Self::is_pressed), in bytes.
+    choke: u32,
+    press: u32,
     /// The driver is about to drain the outbox: nobody has to wake it for that.
     pub(crate) driving: bool,
     /// Somebody is about to write what waits: see `broadcast`.
@@ -111,6 +114,9 @@ pub(crate) struct Link<S> {
     short: bool,
 }
 
+/// What a receiver is told.
+type Received = Poll<Result<Option<Message>, Error>>;
+
 /// While so many bytes are queued, or half the backlog, an event handler is shown nothing, and its
 /// connection is not read.
 const CHOKED: usize = 64 << 10;
@@ -141,6 +147,8 @@ impl<S: Io> Link<S> {
         } else {
             Role::Server
         };
+        // Half the backlog is for what an event handler may still queue.
+        let half = (options.get().limits.backlog / 2).max(1);
         let mut connection = Connection::new(role, options.get().limits.clone());
         connection.set_auto_pong(options.get().auto_pong);
         if !read_ahead.is_empty() {
@@ -164,6 +172,8 @@ impl<S: Io> Link<S> {
             driven: false,
             dispatched: false,
             choked: false,
+            choke: half.min(CHOKED) as u32,
+            press: half.min(GATHERED) as u32,
             driving: false,
             flushing: false,
             here: false,
@@ -193,17 +203,24 @@ impl<S: Io> Link<S> {
         self.io.as_ref()
     }
 
-    /// The next message of a driven connection, if it is one that needs no more than to be found
-    /// while its driver is at work: what most are.
+    /// The next message of a connection whose driver is at work, where nothing is to be seen to but
+    /// the message: what most are. Otherwise `None`, and it is for [`next`](Self::next) to say.
     #[inline]
-    pub(crate) fn next_plain(&mut self) -> Option<Message> {
+    pub(crate) fn poll_plain(&mut self, waker: &Waker) -> Option<Received> {
         let plain = self.driving && self.ahead.is_none() && !self.reading && !self.in_parts;
         if !plain || self.taken + 1 == EVENTS {
             return None;
         }
-        let message = self.connection.next_plain()?;
-        self.taken += 1;
-        Some(message)
+        if let Some(message) = self.connection.next_plain() {
+            self.taken += 1;
+            return Some(Poll::Ready(Ok(Some(message))));
+        }
+        if !self.connection.is_at_rest() || self.connection.state() == State::Closed {
+            return None;
+        }
+        self.unasked = 0;
+        self.wait_for_event(waker);
+        Some(Poll::Pending)
     }
 
     /// Whether this event is one of those that cost a unit of the runtime's cooperative budget.
@@ -247,17 +264,12 @@ impl<S: Io> Link<S> {
 
     /// Whether so much is queued that an event handler is not asked for more.
     pub(crate) fn is_choked(&self) -> bool {
-        self.connection.buffered() >= CHOKED.min(self.half())
-    }
-
-    /// Half the backlog, for what an event handler may still queue.
-    fn half(&self) -> usize {
-        (self.deadlines.options().limits.backlog / 2).max(1)
+        self.connection.buffered() >= self.choke as usize
     }
 
     /// Whether so much is queued that it has to leave before an event handler is asked for more.
     pub(crate) fn is_pressed(&self) -> bool {
-        self.connection.buffered() >= GATHERED.min(self.half())
+        self.connection.buffered() >= self.press as usize
     }
 
     /// Those who wait for this connection. Unless a driver sees to it, the transport wakes them.
@@ -364,7 +376,7 @@ impl<S: Io> Link<S> {
 
     /// Gives the thread's buffer for outgoing frames back; what waits in it is copied, once. A
     /// buffer of our own goes when nothing waits in it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn return_outbox(&mut self) {
         let lent = std::mem::take(&mut self.lent_outbox);
         if lent || self.connection.outbox().is_empty() {
@@ -373,14 +385,13 @@ impl<S: Io> Link<S> {
     }
 
     /// Gives the thread's buffers back.
-    #[inline]
     pub(crate) fn return_buffers(&mut self) {
         self.return_outbox();
         self.return_inbox();
     }
 
     /// Gives the thread's read buffer back; what is unread in it is copied.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn return_inbox(&mut self) {
         if self.lent {
             self.lent = false;
@@ -472,16 +483,29 @@ impl<S: Io> Link<S> {
     /// has asked for is not read beyond [`AHEAD`].
     ///
     /// The end of the transport is the end of the connection.
+    #[inline]
     pub(crate) fn poll_fill(&mut self, asked: bool) -> Poll<bool> {
+        if std::mem::take(&mut self.short) && self.is_unreadable() {
+            self.starved = true;
+            return Poll::Pending;
+        }
+        self.fill(asked)
+    }
+
+    #[inline]
+    fn is_unreadable(&self) -> bool {
+        let mut cx = Context::from_waker(&self.waker);
+        let io = self.io.as_ref();
+        io.is_some_and(|io| transport::is_unreadable(io, &mut cx))
+    }
+
+    #[inline(never)]
+    fn fill(&mut self, asked: bool) -> Poll<bool> {
         self.see_waker();
         let Some(io) = &mut self.io else {
             return Poll::Ready(false);
         };
         let mut cx = Context::from_waker(&self.waker);
-        if std::mem::take(&mut self.short) && transport::is_unreadable(io, &mut cx) {
-            self.starved = true;
-            return Poll::Pending;
-        }
         if !self.lent {
             self.connection.lend_inbox(buffer::read());
             self.lent = true;
