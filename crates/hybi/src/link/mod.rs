@@ -413,7 +413,7 @@ impl<S: Io> Link<S> {
             let outbox = self.connection.outbox();
             let was_blocked = outbox.is_blocked();
             let written = match outbox.piece() {
-                // What a driver writes spends none of the budget: it ends its turn by what it reads.
+                // A driver ends its turn by itself.
                 Some(piece) if self.driven => transport::poll_write_freely(io, &mut cx, piece),
                 Some(piece) => Pin::new(&mut *io).poll_write(&mut cx, piece),
                 None => {
@@ -518,7 +518,12 @@ impl<S: Io> Link<S> {
         };
         let room = inbox.remaining_mut().min(most);
         inbox.set_limit(room);
-        let Poll::Ready(read) = pin!(io.read_buf(&mut inbox)).poll(&mut cx) else {
+        let read = if self.driven {
+            transport::poll_read_freely(io, &mut cx, &mut inbox)
+        } else {
+            pin!(io.read_buf(&mut inbox)).poll(&mut cx)
+        };
+        let Poll::Ready(read) = read else {
             self.starved = true;
             return Poll::Pending;
         };
