@@ -63,6 +63,7 @@ impl Outbox {
 
     /// Whether the socket took no more when it was last offered something.
     #[must_use]
+    #[inline]
     pub fn is_blocked(&self) -> bool {
         self.blocked
     }
@@ -123,10 +124,12 @@ impl Outbox {
 
     /// All that waits, if it lies in one piece.
     #[must_use]
+    #[inline]
     pub fn piece(&self) -> Option<&[u8]> {
         (!self.has_links()).then(|| &self.copied[self.sent..])
     }
 
+    #[inline]
     fn has_links(&self) -> bool {
         let links = self.links.as_ref();
         links.is_some_and(|links| links.first.is_some())
@@ -159,12 +162,18 @@ impl Outbox {
     }
 
     /// Takes the first `n` bytes off: they have left. `n` above [`len`](Self::len) takes all.
-    pub(crate) fn advance(&mut self, mut n: usize) {
+    #[inline]
+    pub(crate) fn advance(&mut self, n: usize) {
         let len = self.len();
         self.blocked &= n.min(len) == 0;
         if n >= len {
-            return self.clear();
+            self.clear();
+        } else {
+            self.advance_within(n);
         }
+    }
+
+    fn advance_within(&mut self, mut n: usize) {
         let Some(links) = &mut self.links else {
             self.sent += n;
             return self.compact();
@@ -202,6 +211,7 @@ impl Outbox {
     }
 
     /// Drops all that waits.
+    #[inline]
     pub(crate) fn clear(&mut self) {
         self.copied.clear();
         self.sent = 0;
@@ -239,6 +249,11 @@ impl Outbox {
                 return std::mem::take(&mut self.copied);
             }
         }
+        self.reclaim_rest()
+    }
+
+    #[cold]
+    fn reclaim_rest(&mut self) -> Vec<u8> {
         let rest = self.copied[self.sent..].to_vec();
         self.rebase();
         std::mem::replace(&mut self.copied, rest)

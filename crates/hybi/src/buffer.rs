@@ -27,16 +27,19 @@ const SMALLS: usize = 256;
 const KEEP: usize = 1 << 20;
 
 /// The thread's read buffer.
+#[inline]
 pub(crate) fn read() -> Vec<u8> {
     take(&READ, READ_SIZE)
 }
 
 /// The thread's buffer for outgoing frames.
+#[inline]
 pub(crate) fn write() -> Vec<u8> {
     take(&WRITE, WRITE_SIZE)
 }
 
 /// Gives the read buffer back.
+#[inline]
 pub(crate) fn keep_read(buffer: Vec<u8>) {
     keep(&READ, READ_SIZE, buffer);
 }
@@ -56,9 +59,18 @@ pub(crate) fn small() -> Vec<u8> {
 }
 
 /// Gives a buffer for outgoing frames back, of either size.
+#[inline]
 pub(crate) fn keep_write(buffer: Vec<u8>) {
-    if !(SMALL_SIZE..=4 * SMALL_SIZE).contains(&buffer.capacity()) {
-        return keep(&WRITE, WRITE_SIZE, buffer);
+    if buffer.capacity() > 4 * SMALL_SIZE {
+        keep(&WRITE, WRITE_SIZE, buffer);
+    } else {
+        keep_small(buffer);
+    }
+}
+
+fn keep_small(buffer: Vec<u8>) {
+    if buffer.capacity() < SMALL_SIZE {
+        return;
     }
     let _ = SMALL.try_with(|cell| {
         let mut all = cell.take();
@@ -69,6 +81,7 @@ pub(crate) fn keep_write(buffer: Vec<u8>) {
     });
 }
 
+#[inline]
 fn take(cell: &'static LocalKey<Cell<Vec<u8>>>, size: usize) -> Vec<u8> {
     let mut buffer = cell.try_with(Cell::take).unwrap_or_default();
     if buffer.capacity() < size {
@@ -77,6 +90,7 @@ fn take(cell: &'static LocalKey<Cell<Vec<u8>>>, size: usize) -> Vec<u8> {
     buffer
 }
 
+#[inline]
 fn keep(cell: &'static LocalKey<Cell<Vec<u8>>>, size: usize, buffer: Vec<u8>) {
     if (size..=KEEP).contains(&buffer.capacity()) {
         // While the thread ends there is no cell any more, and the buffer goes with it.

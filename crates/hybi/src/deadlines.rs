@@ -63,15 +63,27 @@ impl Deadlines {
         self.options.get()
     }
 
+    /// Whether the peer owes nothing, as far as was noted.
+    #[inline]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.running.is_none()
+    }
+
     /// Notes whether the peer owes this; its time runs from the first note.
+    #[inline]
     pub(crate) fn note(&mut self, owed: Owed, is_owed: bool) {
-        match &mut self.running {
-            Some(running) if !is_owed => running.since[owed as usize] = None,
-            None if !is_owed => {}
-            running => {
-                let since = &mut running.get_or_insert_default().since[owed as usize];
-                since.get_or_insert_with(Instant::now);
-            }
+        if is_owed || !self.is_idle() {
+            self.change(owed, is_owed);
+        }
+    }
+
+    #[inline(never)]
+    fn change(&mut self, owed: Owed, is_owed: bool) {
+        let since = &mut self.running.get_or_insert_default().since[owed as usize];
+        if is_owed {
+            since.get_or_insert_with(Instant::now);
+        } else {
+            *since = None;
         }
     }
 

@@ -19,7 +19,7 @@ use hybi_proto::text::Text;
 use crate::error::{Error, Result};
 use crate::io::Io;
 use crate::link::Link;
-use crate::shared::Shared;
+use crate::shared::{Locked, Shared};
 use crate::socket::WebSocket;
 use crate::trace::Span;
 
@@ -58,6 +58,15 @@ where
     F: FnOnce(WebSocket<S>) -> Fut,
     Fut: Future<Output = Result<()>>,
 {
+    begin(ws, handler)
+}
+
+/// As [`drive`], for a handler that is not always a future: see [`Drive::poll_by`].
+pub(crate) fn begin<S, F, Fut>(ws: WebSocket<S>, handler: F) -> Drive<S, Fut>
+where
+    S: Io,
+    F: FnOnce(WebSocket<S>) -> Fut,
+{
     let shared = ws.handle().shared().clone();
     let span = {
         let mut link = shared.lock();
@@ -71,12 +80,14 @@ where
     };
     drop(entered);
     Drive {
-        handler,
         shared,
         span,
-        outcome,
-        told: State::Open,
-        busy: None,
+        course: Course {
+            handler,
+            outcome,
+            told: State::Open,
+            busy: None,
+        },
     }
 }
 
@@ -86,6 +97,12 @@ where
 pub struct Drive<S: Io, Fut> {
     shared: Arc<Shared<S>>,
     span: Span,
+    course: Course<Fut>,
+}
+
+/// How far a handler and what is told of it have come.
+#[derive(Debug)]
+struct Course<Fut> {
     handler: Option<Pin<Box<Fut>>>,
     outcome: Option<Outcome>,
     /// Those who wait have been told that it is so far.
@@ -121,26 +138,63 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Future for Drive<S, Fut> {
     type Output = Result<()>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let this = self.get_mut();
-        let span = this.span.clone();
+        self.get_mut().poll_by(cx, |future, shared, link, cx| {
+            drop(link);
+            let polled = future.poll(cx);
+            (polled, shared.lock())
+        })
+    }
+}
+
+impl<S: Io, Fut> Drive<S, Fut> {
+    /// Goes on, and polls the handler in this way: it is given the connection locked and gives it
+    /// back so, with as few locks between as it needs.
+    #[inline]
+    pub(crate) fn poll_by(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: impl for<'a> Fn(
+            Pin<&mut Fut>,
+            &'a Shared<S>,
+            Locked<'a, S>,
+            &mut Context<'_>,
+        ) -> (Poll<Result<()>>, Locked<'a, S>),
+    ) -> Poll<Result<()>> {
+        let Self {
+            shared,
+            span,
+            course,
+        } = self;
         let _entered = span.enter();
-        let mut begin = None;
-        let (mut handed, idle) = this.read_first(cx, &mut begin);
+        let mut link = shared.lock();
+        let begin = link.received();
+        let (mut handed, idle) = read_first(&mut link, cx, begin);
         loop {
-            if handed || !idle {
-                this.poll_handler(cx);
+            if (handed || !idle)
+                && let Some(handler) = &mut course.handler
+            {
+                let polled = AssertUnwindSafe(|| poll(handler.as_mut(), shared, link, cx));
+                link = match catch_unwind(polled) {
+                    Ok((Poll::Pending, link)) => link,
+                    ended => {
+                        let ended = ended.map(|(polled, _)| polled);
+                        course.end(ended, span);
+                        shared.lock()
+                    }
+                };
             }
-            match this.turn(cx, &mut begin, handed) {
+            match course.turn(&mut link, cx, begin, handed) {
                 Turn::Handler => handed = true,
-                Turn::Ended if this.handler.is_none() => break,
+                Turn::Ended if course.handler.is_none() => break,
                 Turn::Wait(Some(time)) => {
-                    this.look_again(cx, handed, time);
+                    course.look_again(cx, handed, time);
                     return Poll::Pending;
                 }
                 Turn::Wait(None) | Turn::Ended => return Poll::Pending,
             }
         }
-        match this.outcome.take() {
+        drop(link);
+        match course.outcome.take() {
             Some(Outcome::Panicked(panic)) => resume_unwind(panic),
             Some(Outcome::Returned(result)) => Poll::Ready(result),
             None => Poll::Ready(Ok(())),
@@ -148,61 +202,61 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Future for Drive<S, Fut> {
     }
 }
 
-impl<S: Io, Fut: Future<Output = Result<()>>> Drive<S, Fut> {
-    /// Reads before it polls the handler, if that waits for an event: most often, the transport is
-    /// why we were woken. Says whether something has come, and whether the handler has no other
-    /// reason to be polled.
-    fn read_first(&mut self, cx: &mut Context<'_>, begin: &mut Option<u64>) -> (bool, bool) {
-        let mut link = self.shared.lock();
-        link.driven_by(cx.waker());
-        link.prepare();
-        let begin = *begin.get_or_insert(link.received());
-        if !link.here || link.connection.state() == State::Closed {
-            return (false, false);
-        }
-        let deaf = link.is_ahead() || link.connection.owes_close();
-        let read = !deaf && link.poll_fill(true).is_ready() && link.received() > begin;
-        if read {
-            link.pass_on(true, false);
-        }
-        (read, link.dispatched && link.here)
+/// Reads before the handler is polled, if that waits for an event: most often, the transport is
+/// why we were woken. Says whether something has come, and whether the handler has no other
+/// reason to be polled.
+#[inline(always)]
+fn read_first<S: Io>(link: &mut Link<S>, cx: &Context<'_>, begin: u64) -> (bool, bool) {
+    link.driven_by(cx.waker());
+    link.prepare();
+    if !link.here || link.connection.state() == State::Closed {
+        return (false, false);
     }
+    let deaf = link.is_ahead() || link.connection.owes_close();
+    let read = !deaf && link.poll_fill(true).is_ready() && link.received() > begin;
+    if read {
+        link.pass_on(true, false);
+    }
+    (read, link.dispatched && link.here)
+}
 
-    fn poll_handler(&mut self, cx: &mut Context<'_>) {
-        let Some(handler) = &mut self.handler else {
-            return;
-        };
-        let outcome = match catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx))) {
+impl<Fut> Course<Fut> {
+    /// The handler has returned or panicked.
+    #[cold]
+    fn end(&mut self, ended: std::thread::Result<Poll<Result<()>>>, span: &Span) {
+        self.outcome = match ended {
             Ok(Poll::Pending) => return,
             Ok(Poll::Ready(result)) => {
                 if let Err(error) = &result {
-                    self.span.handler_failed(error);
+                    span.handler_failed(error);
                 }
-                Outcome::Returned(result)
+                Some(Outcome::Returned(result))
             }
-            Err(panic) => Outcome::Panicked(panic),
+            Err(panic) => Some(Outcome::Panicked(panic)),
         };
-        self.outcome = Some(outcome);
         // Its drop may drop the socket, which takes the lock.
         self.handler = None;
     }
 
     /// Writes, reads and ends the connection, as far as it goes without waiting. `begin` is what
     /// had been read before this poll; the handler was `handed` what came in it.
-    fn turn(&mut self, cx: &mut Context<'_>, begin: &mut Option<u64>, handed: bool) -> Turn {
-        let mut link = self.shared.lock();
+    fn turn<S: Io>(
+        &mut self,
+        link: &mut Link<S>,
+        cx: &Context<'_>,
+        begin: u64,
+        handed: bool,
+    ) -> Turn {
         link.driving = false;
         let mut room = false;
         let turn = loop {
-            self.close_for_handler(&mut link);
-            let holds = link.holds_close() && link.is_crowded();
-            if link.connection.owes_close() && !holds {
+            self.close_for_handler(link);
+            if link.connection.owes_close() && !(link.holds_close() && link.is_crowded()) {
                 link.connection.answer();
             }
-            let before = link.connection.buffered();
+            let before = link.sent();
             let _ = link.poll_flush();
-            let left = link.connection.buffered();
-            room |= left < before;
+            room |= link.sent() > before || link.has_fault();
             let state = link.connection.state();
             let told = std::mem::replace(&mut self.told, state);
             if state == State::Closed {
@@ -217,16 +271,15 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Drive<S, Fut> {
             } else {
                 // Who waits for room in a connection that is closing waits in vain.
                 room |= told != state;
-                self.look_ahead(&mut link);
+                let asked = link.abandoned || link.awaits_event();
+                let answers = (link.abandoned || !asked) && look_ahead(link);
                 if handed && link.has_ready() {
                     // Who waited in this task may be not the handler, but somebody beside it.
                     cx.waker().wake_by_ref();
                 }
-                if link.connection.state() == State::Closed || link.connection.buffered() > left {
+                if answers {
                     continue;
                 }
-                let asked = link.abandoned || link.awaits_event();
-                let begin = *begin.get_or_insert(link.received());
                 let over = link.received() - begin >= TURN;
                 // Behind a close that is to be answered comes nothing, and its end is no fault.
                 let deaf = over || link.is_ahead() || link.connection.owes_close();
@@ -257,8 +310,7 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Drive<S, Fut> {
         if matches!(turn, Turn::Handler) {
             link.prepare();
         } else {
-            link.return_outbox();
-            link.return_inbox();
+            link.return_buffers();
         }
         turn
     }
@@ -276,18 +328,8 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Drive<S, Fut> {
         }
     }
 
-    /// Takes note of what has come while nobody waits for it.
-    fn look_ahead(&self, link: &mut Link<S>) {
-        if link.abandoned {
-            while link.next().is_some() {}
-        } else if !link.awaits_event() {
-            let waited_for = link.waited_for && link.is_crowded();
-            link.decode_ahead(waited_for);
-        }
-    }
-
     /// What the end of the handler means for the connection.
-    fn close_for_handler(&self, link: &mut Link<S>) {
+    fn close_for_handler<S: Io>(&self, link: &mut Link<S>) {
         let code = match &self.outcome {
             Some(Outcome::Panicked(_) | Outcome::Returned(Err(_))) => CloseCode::INTERNAL,
             Some(Outcome::Returned(Ok(()))) | None if link.abandoned => CloseCode::NORMAL,
@@ -300,6 +342,19 @@ impl<S: Io, Fut: Future<Output = Result<()>>> Drive<S, Fut> {
         let close = Close::new(code, Text::default()).ok();
         link.connection.close(close.as_ref());
     }
+}
+
+/// Takes note of what has come while nobody waits for it; true if that is the end, or is to be
+/// answered.
+fn look_ahead<S: Io>(link: &mut Link<S>) -> bool {
+    let before = link.connection.buffered();
+    if link.abandoned {
+        while link.next().is_some() {}
+    } else {
+        let waited_for = link.waited_for && link.is_crowded();
+        link.decode_ahead(waited_for);
+    }
+    link.connection.state() == State::Closed || link.connection.buffered() > before
 }
 
 impl<S: Io, Fut> Drop for Drive<S, Fut> {

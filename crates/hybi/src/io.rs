@@ -1,13 +1,15 @@
 //! The transport below a connection: any stream of bytes, and the ones that hybi opens itself.
 
+use std::any::Any;
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use bytes::BufMut;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, DuplexStream, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 /// How much of what still comes is discarded at the end of a connection, and for how long: a
@@ -54,6 +56,66 @@ impl Stream {
             Inner::Memory(_) | Inner::Other(_) => None,
         }
     }
+}
+
+/// The TCP socket, if it is one: what tokio knows of that can be asked for less than a read.
+#[inline]
+fn as_tcp<S: Io>(io: &S) -> Option<&TcpStream> {
+    match &(io as &dyn Any).downcast_ref::<Stream>()?.0 {
+        Inner::Tcp(tcp) => Some(tcp),
+        Inner::Memory(_) | Inner::Other(_) => None,
+    }
+}
+
+/// Whether a read would have to wait, if that is known without one: the waker is told then.
+#[inline]
+pub(crate) fn is_unreadable<S: Io>(io: &S, cx: &mut Context<'_>) -> bool {
+    as_tcp(io).is_some_and(|tcp| tcp.poll_read_ready(cx).is_pending())
+}
+
+/// Reads once, without spending any of the task's cooperative budget, if that is known how.
+pub(crate) fn poll_read_freely<S: Io>(
+    io: &mut S,
+    cx: &mut Context<'_>,
+    buffer: &mut impl BufMut,
+) -> Poll<io::Result<usize>> {
+    if let Some(tcp) = as_tcp(io) {
+        let room = buffer.chunk_mut().len();
+        let mut count = 0;
+        let read = tcp.try_io(Interest::READABLE, || {
+            count = tcp.try_read_buf(buffer)?;
+            // As tokio's own: a socket that gave less than it could is empty, and has to say when
+            // it is not any more.
+            if 0 < count && count < room {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Ok(())
+        });
+        match read {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                return Poll::Ready(Err(error));
+            }
+            Err(_) if count == 0 => {}
+            _ => return Poll::Ready(Ok(count)),
+        }
+    }
+    pin!(io.read_buf(buffer)).poll(cx)
+}
+
+/// Writes without spending any of the task's cooperative budget, if that is known how.
+#[inline]
+pub(crate) fn poll_write_freely<S: Io>(
+    io: &mut S,
+    cx: &mut Context<'_>,
+    bytes: &[u8],
+) -> Poll<io::Result<usize>> {
+    if let Some(tcp) = as_tcp(io) {
+        match tcp.try_write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            written => return Poll::Ready(written),
+        }
+    }
+    Pin::new(io).poll_write(cx, bytes)
 }
 
 impl From<TcpStream> for Stream {

@@ -43,13 +43,17 @@ impl<S: Io> Receiver<S> {
     ///
     /// How the connection ended, if that was not clean: once, and [`Error::Closed`] from then on.
     /// A violation by the peer is answered with the right close code before it is returned.
-    pub async fn recv(&mut self) -> Result<Option<Message>> {
-        poll_fn(|cx| self.poll_recv(cx)).await
+    pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>>> + Send {
+        poll_fn(|cx| self.poll_recv(cx))
     }
 
     pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>>> {
+        let mut link = self.handle.lock();
+        if let Some(received) = link.poll_plain(cx.waker()) {
+            return received;
+        }
         loop {
-            match ready!(self.poll_event(cx, Link::next))? {
+            match ready!(self.poll_locked(&mut link, cx, Link::next))? {
                 Some(Event::Message(message)) => return Poll::Ready(Ok(Some(message))),
                 Some(_) => {}
                 None => return Poll::Ready(Ok(None)),
@@ -75,7 +79,15 @@ impl<S: Io> Receiver<S> {
         cx: &mut Context<'_>,
         next: Next<S>,
     ) -> Poll<Result<Option<Event>>> {
-        let mut link = self.handle.lock();
+        self.poll_locked(&mut self.handle.lock(), cx, next)
+    }
+
+    fn poll_locked(
+        &self,
+        link: &mut Link<S>,
+        cx: &mut Context<'_>,
+        next: Next<S>,
+    ) -> Poll<Result<Option<Event>>> {
         // A socket that is always ready must not starve its neighbors.
         if link.spends_budget() {
             match coop::poll_proceed(cx) {
@@ -86,9 +98,9 @@ impl<S: Io> Receiver<S> {
             }
         }
         if link.driven {
-            self.poll_driven_event(&mut link, cx, next)
+            self.poll_driven_event(link, cx, next)
         } else {
-            self.poll_own_event(&mut link, cx, next)
+            self.poll_own_event(link, cx, next)
         }
     }
 
@@ -99,8 +111,7 @@ impl<S: Io> Receiver<S> {
         cx: &mut Context<'_>,
         next: Next<S>,
     ) -> Poll<Result<Option<Event>>> {
-        let paused = link.is_ahead();
-        let queued = link.connection.buffered();
+        let before = (!link.driving).then(|| (link.is_ahead(), link.connection.buffered()));
         let event = match next(link) {
             Some(event) => Poll::Ready(event.map(Some).map_err(Error::Protocol)),
             None if link.connection.state() == State::Closed => {
@@ -113,7 +124,9 @@ impl<S: Io> Receiver<S> {
         };
         // Whoever queued the rest has woken it: to do so again at each poll would make a task spin
         // that holds the driver, too.
-        if !link.driving && (paused || link.connection.buffered() > queued) {
+        if let Some((paused, queued)) = before
+            && (paused || link.connection.buffered() > queued)
+        {
             link.wake_driver();
         }
         event
@@ -147,8 +160,7 @@ impl<S: Io> Receiver<S> {
                 if link.poll_fill(true).is_ready() {
                     continue;
                 }
-                link.return_inbox();
-                link.return_outbox();
+                link.return_buffers();
                 if link.has_fault() {
                     link.lose(Error::Closed);
                     continue;

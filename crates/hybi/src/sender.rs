@@ -10,6 +10,7 @@ use hybi_proto::code::CloseCode;
 use hybi_proto::connection::{Connection, State};
 use hybi_proto::error::SendError;
 use hybi_proto::message::{Message, SendOptions};
+use hybi_proto::outbox::LINK;
 use hybi_proto::prepared::Prepared;
 use hybi_proto::queue::{Admission, Item, Overflow};
 use hybi_proto::text::Text;
@@ -54,6 +55,16 @@ enum Sent {
     Nothing(Item),
     /// It is queued, and is being compressed elsewhere.
     Offloaded,
+}
+
+impl Sent {
+    fn of<S: Io>(link: &Link<S>) -> Self {
+        if !link.driven && link.is_offloaded() {
+            Self::Offloaded
+        } else {
+            Self::All
+        }
+    }
 }
 
 impl<S: Io> Permit<'_, S> {
@@ -177,14 +188,38 @@ impl<S: Io> Sender<S> {
     }
 
     async fn send_item(&self, item: Item) -> Result<()> {
+        let sent = match self.send_small(&item)? {
+            Some(sent) => sent,
+            None => self.send_now(item)?,
+        };
         // Waiting is rare: what it takes does not live in the future of every handler.
-        match self.send_now(item)? {
+        match sent {
             Sent::All => return Ok(()),
             Sent::Nothing(item) => Box::pin(self.reserve()).await?.queue(item)?,
             Sent::Offloaded => {}
         }
         Box::pin(poll_fn(|cx| self.poll_offloaded(cx))).await;
         Ok(())
+    }
+
+    /// Sends a message as most are, where it lies: it is copied anyway. None if there is no room, or
+    /// a policy to ask: nothing was sent.
+    #[inline]
+    fn send_small(&self, item: &Item) -> Result<Option<Sent>> {
+        let Item::Message(message) = item else {
+            return Ok(None);
+        };
+        if message.len() >= LINK || self.overflow.is_some() {
+            return Ok(None);
+        }
+        self.give_up_place();
+        let shared = self.handle.shared();
+        let mut link = shared.lock();
+        if link.is_crowded() || link.connection.is_full() {
+            return Ok(None);
+        }
+        shared.queue(&mut link, |link| link.connection.send_ref(message.into()))?;
+        Ok(Some(Sent::of(&link)))
     }
 
     /// Sends a message, or does what the policy says, if there is room for it.
@@ -197,8 +232,7 @@ impl<S: Io> Sender<S> {
         }
         match shared.offer(&mut link, item, self.policy())? {
             Admission::Closed => Err(Error::Closed),
-            _ if link.is_offloaded() && !link.driven => Ok(Sent::Offloaded),
-            _ => Ok(Sent::All),
+            _ => Ok(Sent::of(&link)),
         }
     }
 

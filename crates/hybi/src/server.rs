@@ -15,11 +15,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::clients::Clients;
-use crate::driver::drive;
+use crate::driver::{self, Drive};
 use crate::error::{Error, Result};
 use crate::events::{self, Dispatch};
 use crate::exchange;
 use crate::incoming::{self, Incoming, Received};
+use crate::io::Stream;
 use crate::options::Options;
 use crate::shutdown::{Phase, Report, ServerHandle, Shutdown};
 use crate::socket::WebSocket;
@@ -254,6 +255,15 @@ impl Server {
         F: Fn(WebSocket, Request<()>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<()>> + Send + 'static,
     {
+        self.serve_driven(handler).await
+    }
+
+    async fn serve_driven<F, Fut>(self, handler: F) -> Result<()>
+    where
+        F: Fn(WebSocket, Request<()>) -> Fut + Send + Sync + 'static,
+        Fut: Send + 'static,
+        Drive<Stream, Fut>: Future<Output = Result<()>>,
+    {
         let handler = Arc::new(handler);
         let mut phase = self.config.phase.subscribe();
         let mut ticks = self.config.ticks();
@@ -278,7 +288,7 @@ impl Server {
                     .inspect_err(|error| trace::refused(peer, error))
                     .ok()?;
                 ws.handle().lock().ticked = config.clients.is_some();
-                Some(drive(ws, |ws| handler(ws, request)))
+                Some(driver::begin(ws, |ws| handler(ws, request)))
             });
             tokio::spawn(async move {
                 if let Some(connection) = open.await {
@@ -324,7 +334,7 @@ impl Server {
     /// As [`serve`](Self::serve).
     pub async fn serve_events(self, handler: impl events::Handler) -> Result<()> {
         let handler = Arc::new(handler);
-        self.serve(move |ws, request| Dispatch::new(ws, request, handler.clone()))
+        self.serve_driven(move |ws, request| Dispatch::new(ws, request, handler.clone()))
             .await
     }
 

@@ -38,6 +38,9 @@ pub(crate) struct Shared<S> {
     agreed: Option<Agreed>,
 }
 
+/// The connection in the hands of who has the lock.
+pub(crate) type Locked<'a, S> = MutexGuard<'a, Link<S>>;
+
 /// Tells a connection from all others of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(u64);
@@ -167,7 +170,7 @@ impl<S: Io> Shared<S> {
         self.id
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Link<S>> {
+    pub(crate) fn lock(&self) -> Locked<'_, S> {
         // A panic of the transport's leaves the connection as it was between two calls.
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -210,7 +213,7 @@ impl<S: Io> Handle<S> {
         Some(Self(shared))
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Link<S>> {
+    pub(crate) fn lock(&self) -> Locked<'_, S> {
         self.0.lock()
     }
 

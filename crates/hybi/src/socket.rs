@@ -104,8 +104,8 @@ impl<S: Io> WebSocket<S> {
     ///
     /// How the connection ended, if that was not clean: once, and [`Error::Closed`] from then on.
     /// A violation by the peer is answered with the right close code before it is returned.
-    pub async fn recv(&mut self) -> Result<Option<Message>> {
-        self.receiver.recv().await
+    pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>>> + Send {
+        self.receiver.recv()
     }
 
     /// Waits for the next event: as [`recv`](Self::recv), but pings, pongs and the close frame

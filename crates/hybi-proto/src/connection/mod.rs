@@ -18,7 +18,7 @@ use crate::encoder::{Encoder, MaskSource};
 use crate::error::{ProtocolError, SendError};
 use crate::frame::{MAX_CONTROL, Opcode};
 use crate::limits::Limits;
-use crate::message::{Event, EventRef, Part};
+use crate::message::{Event, EventRef, Message, Part};
 use crate::outbox::Outbox;
 use crate::queue::{Dropped, Queue};
 use crate::text::Text;
@@ -176,6 +176,7 @@ impl Connection {
 
     /// Whether the peer has closed and was not answered.
     #[must_use]
+    #[inline]
     pub fn owes_close(&self) -> bool {
         self.rare.as_ref().is_some_and(|rare| rare.owed.is_some())
     }
@@ -202,8 +203,16 @@ impl Connection {
         self.decoder.unread()
     }
 
+    /// Whether what has come was whole messages, and all of them were taken.
+    #[must_use]
+    #[inline]
+    pub fn is_at_rest(&self) -> bool {
+        self.decoder.is_at_rest()
+    }
+
     /// Whether the peer stands in the middle of a frame or a message and owes us the rest.
     #[must_use]
+    #[inline]
     pub fn is_midway(&self) -> bool {
         self.decoder.is_midway()
     }
@@ -234,11 +243,13 @@ impl Connection {
     }
 
     /// Lends a read buffer; what is unread moves into it. An idle connection needs none.
+    #[inline]
     pub fn lend_inbox(&mut self, buffer: Vec<u8>) {
         self.decoder.lend(buffer);
     }
 
     /// Takes the read buffer away; what is unread in it is copied into one of its size.
+    #[inline]
     pub fn reclaim_inbox(&mut self) -> Vec<u8> {
         self.decoder.reclaim()
     }
@@ -272,6 +283,14 @@ impl Connection {
         }
         let found = self.advance(Door::Owned)?;
         Ok(found.map(|found| self.decoder.take(found)))
+    }
+
+    /// As [`next_owned`](Self::next_owned), but nothing other than a message that is one frame, not
+    /// long, and here as a whole; what most are.
+    #[inline]
+    pub fn next_plain(&mut self) -> Option<Message> {
+        let (kind, at) = self.decoder.find_plain(Door::Owned)?;
+        Some(self.decoder.copy_at(kind, at))
     }
 
     /// As [`next_owned`](Self::next_owned), but a message comes in parts: each [`Event::Part`] is
@@ -340,6 +359,7 @@ impl Connection {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
+    #[inline]
     pub fn detach(&mut self) -> Decoder {
         let stand_in = self.decoder.stand_in();
         std::mem::replace(&mut self.decoder, stand_in)
@@ -347,6 +367,7 @@ impl Connection {
 
     /// Gives the receiving half back. If the connection has failed meanwhile, what has come is
     /// ignored.
+    #[inline]
     pub fn attach(&mut self, decoder: Decoder) {
         self.decoder = decoder;
         if self.failed {
@@ -651,6 +672,7 @@ impl Connection {
     ///  Closed ◄──────────────────────────────────────── Closed
     /// ```
     #[must_use]
+    #[inline]
     pub fn state(&self) -> State {
         match (self.close_sent, self.close_received || self.failed) {
             (_, true) => State::Closed,

@@ -35,7 +35,7 @@ impl Connection {
     /// # Errors
     ///
     /// As [`send`](Self::send).
-    #[inline]
+    #[inline(always)]
     pub fn send_ref(&mut self, message: MessageRef<'_>) -> Result<(), SendError> {
         self.may_send()?;
         if self.has_queue() || message.as_bytes().len() > self.whole {

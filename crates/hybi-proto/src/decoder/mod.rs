@@ -233,12 +233,14 @@ impl Decoder {
         self.buffer.len() - self.start
     }
 
+    #[inline]
     fn is_empty(&self) -> bool {
         self.unread() == 0
     }
 
     /// Whether the peer stands in the middle of a frame or a message and owes us the rest.
     #[must_use]
+    #[inline]
     pub fn is_midway(&self) -> bool {
         match &self.joined {
             _ if self.silent => false,
@@ -248,16 +250,24 @@ impl Decoder {
     }
 
     /// Lends a read buffer; what is unread moves into it.
+    #[inline]
     pub fn lend(&mut self, mut buffer: Vec<u8>) {
         buffer.clear();
-        buffer.extend_from_slice(&self.buffer[self.start..]);
+        if !self.is_empty() {
+            buffer.extend_from_slice(&self.buffer[self.start..]);
+        }
         self.start = 0;
         self.buffer = buffer;
     }
 
     /// Takes the read buffer away; what is unread in it is copied into one of its size.
+    #[inline]
     pub fn reclaim(&mut self) -> Vec<u8> {
-        let rest = self.buffer[self.start..].to_vec();
+        let rest = if self.is_empty() {
+            Vec::new()
+        } else {
+            self.buffer[self.start..].to_vec()
+        };
         self.start = 0;
         std::mem::replace(&mut self.buffer, rest)
     }
@@ -273,8 +283,23 @@ impl Decoder {
 
     /// Finds the next event but for the rest of a message of which parts were taken; `None` asks
     /// for more bytes.
-    #[inline(never)]
+    #[inline]
     pub(crate) fn advance(&mut self, door: Door) -> Result<Option<Found>, ProtocolError> {
+        // So ends each read of whole messages.
+        if self.is_at_rest() {
+            return Ok(None);
+        }
+        self.search(door)
+    }
+
+    /// Whether there is nothing to be found: what has come was whole messages, and all were taken.
+    #[inline]
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.is_empty() && self.joined.is_none()
+    }
+
+    #[inline(never)]
+    fn search(&mut self, door: Door) -> Result<Option<Found>, ProtocolError> {
         loop {
             let found = self.step(door)?;
             match found {

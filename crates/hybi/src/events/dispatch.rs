@@ -16,14 +16,16 @@ use hybi_proto::message::{Event, EventRef, Message};
 use hybi_proto::text::Text;
 
 use super::{Handler, Peer};
+use crate::driver::Drive;
 use crate::error::{Error, Result};
 use crate::io::Stream;
+use crate::link::Link;
 use crate::sender::Sender;
-use crate::shared::Shared;
+use crate::shared::{Locked, Shared};
 use crate::socket::WebSocket;
 use crate::wakers::Interest;
 
-/// Shows a handler what comes on a driven connection: the future inside of what [`drive`](super::drive) gives.
+/// Shows a handler what comes on a driven connection: what is polled inside of what [`drive`](super::drive) gives.
 pub struct Dispatch<H: Handler> {
     sender: Sender,
     /// Until the handler was told of the connection.
@@ -51,11 +53,11 @@ struct Audience<H: Handler> {
 /// What there is to be shown.
 enum Read {
     /// An event that was found before it was asked for.
-    Held(std::result::Result<Event, ProtocolError>),
+    Held,
     /// There is room again.
     Drained,
-    /// What has come, and how many bytes had been read then.
-    Detached(Decoder, u64),
+    /// What has come.
+    News,
     /// Nothing, so far.
     Nothing,
     /// The end.
@@ -65,34 +67,69 @@ enum Read {
 // The state is not pinned with the future.
 impl<H: Handler> Unpin for Dispatch<H> {}
 
-impl<H: Handler> Future for Dispatch<H> {
+impl<H: Handler> Future for Drive<Stream, Dispatch<H>> {
     type Output = Result<()>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let this = self.get_mut();
-        if let Some(request) = this.request.take() {
-            this.audience.open(&this.sender, *request)?;
-        }
-        let mut drained = 0;
-        loop {
-            match this.read(cx, &mut drained) {
-                Read::Detached(decoder, read) => {
-                    if this.audience.show_all(&this.sender, decoder) {
-                        this.seen = read;
-                    }
-                }
-                Read::Held(event) => this.audience.show_held(&this.sender, event),
-                Read::Drained => {
-                    this.audience.show(&this.sender, Handler::on_drain);
-                }
-                Read::Nothing => return Poll::Pending,
-                Read::Closed => return Poll::Ready(this.audience.close(&this.sender)),
-            }
-        }
+        self.get_mut().poll_by(cx, |dispatch, shared, link, cx| {
+            dispatch.get_mut().poll(shared, link, cx)
+        })
     }
 }
 
 impl<H: Handler> Dispatch<H> {
+    /// Shows all there is. The lock is free while the handler looks.
+    fn poll<'a>(
+        &mut self,
+        shared: &'a Shared<Stream>,
+        mut link: Locked<'a, Stream>,
+        cx: &Context<'_>,
+    ) -> (Poll<Result<()>>, Locked<'a, Stream>) {
+        let Self {
+            sender, audience, ..
+        } = self;
+        if let Some(request) = self.request.take() {
+            drop(link);
+            let opened = audience.open(sender, *request);
+            link = shared.lock();
+            if opened.is_err() {
+                return (Poll::Ready(opened), link);
+            }
+        }
+        let mut drained = 0;
+        loop {
+            match audience.read(&mut link, cx, self.seen, &mut drained) {
+                Read::News => {
+                    let received = link.received();
+                    let mut detached = Detached::new(shared, link);
+                    if audience.show_all(sender, &mut detached) {
+                        self.seen = received;
+                    }
+                    link = detached.attach();
+                }
+                Read::Nothing => return (Poll::Pending, link),
+                Read::Held => {
+                    let event = link.next();
+                    drop(link);
+                    if let Some(event) = event {
+                        audience.show_held(sender, event);
+                    }
+                    link = shared.lock();
+                }
+                Read::Drained => {
+                    drop(link);
+                    audience.show(sender, Handler::on_drain);
+                    link = shared.lock();
+                }
+                Read::Closed => {
+                    drop(link);
+                    let result = audience.close(sender);
+                    return (Poll::Ready(result), shared.lock());
+                }
+            }
+        }
+    }
+
     pub(crate) fn new(ws: WebSocket, request: Request<()>, handler: Arc<H>) -> Self {
         let (sender, _) = ws.split();
         sender.handle().lock().dispatched = true;
@@ -108,50 +145,60 @@ impl<H: Handler> Dispatch<H> {
             seen: 0,
         }
     }
+}
 
-    /// Finds what there is to be shown. Where much is queued, that is written first, which was
-    /// done so often in this poll.
-    fn read(&mut self, cx: &mut Context<'_>, drained: &mut u32) -> Read {
-        let mut link = self.sender.handle().lock();
-        if link.has_ready()
-            && let Some(event) = link.next()
-        {
-            return Read::Held(event);
+impl<H: Handler> Audience<H> {
+    /// Finds what there is to be shown, of which so many bytes were `seen`. Where much is queued,
+    /// that is written first, which was done so often in this poll.
+    fn read(
+        &mut self,
+        link: &mut Link<Stream>,
+        cx: &Context<'_>,
+        seen: u64,
+        drained: &mut u32,
+    ) -> Read {
+        if link.has_ready() {
+            return Read::Held;
         }
         if link.connection.state() == State::Closed {
             return Read::Closed;
         }
-        if link.is_choked() {
-            self.audience.choked = true;
-            *drained += 1;
-            let before = link.connection.buffered();
-            let _ = link.poll_flush();
-            // Who is woken for nothing comes back for nothing: this task, too.
-            if link.connection.buffered() < before {
-                link.pass_on(false, true);
-            }
-        }
-        let over = *drained > TURN;
-        link.choked = over || link.is_choked();
+        link.choked = link.is_choked() && !self.unchoke(link, cx, drained);
         if link.choked {
-            if over {
-                cx.waker().wake_by_ref();
-            }
-            link.wait(Interest::Flush, cx.waker());
             return Read::Nothing;
         }
-        if std::mem::take(&mut self.audience.choked) && link.connection.state() == State::Open {
+        if std::mem::take(&mut self.choked) && link.connection.state() == State::Open {
             return Read::Drained;
         }
-        if link.received() > self.seen {
-            return Read::Detached(link.connection.detach(), link.received());
+        if link.received() > seen {
+            return Read::News;
         }
         link.wait_for_event(cx.waker());
         Read::Nothing
     }
-}
 
-impl<H: Handler> Audience<H> {
+    /// Writes what is queued, and says whether that has made room; otherwise it waits for that.
+    #[cold]
+    fn unchoke(&mut self, link: &mut Link<Stream>, cx: &Context<'_>, drained: &mut u32) -> bool {
+        self.choked = true;
+        *drained += 1;
+        let before = link.connection.buffered();
+        let _ = link.poll_flush();
+        // Who is woken for nothing comes back for nothing: this task, too.
+        if link.connection.buffered() < before {
+            link.pass_on(false, true);
+        }
+        let over = *drained > TURN;
+        if over {
+            cx.waker().wake_by_ref();
+        }
+        let waits = over || link.is_choked();
+        if waits {
+            link.wait(Interest::Flush, cx.waker());
+        }
+        !waits
+    }
+
     fn open(&mut self, sender: &Sender, request: Request<()>) -> Result<()> {
         let mut nothing = ();
         let mut peer = Peer::new(sender, &mut nothing);
@@ -162,11 +209,7 @@ impl<H: Handler> Audience<H> {
 
     /// Shows all that has come, or less if so much is queued that it has to leave first; whether
     /// it was all.
-    fn show_all(&mut self, sender: &Sender, decoder: Decoder) -> bool {
-        let mut detached = Detached {
-            shared: sender.handle().shared(),
-            decoder: Some(decoder),
-        };
+    fn show_all(&mut self, sender: &Sender, detached: &mut Detached<'_>) -> bool {
         while let Some(decoder) = &mut detached.decoder {
             match decoder.next_shown() {
                 Ok(Some(Shown::View(EventRef::Message(message)))) => {
@@ -303,7 +346,23 @@ struct Detached<'a> {
     decoder: Option<Decoder>,
 }
 
+impl<'a> Detached<'a> {
+    fn new(shared: &'a Shared<Stream>, mut link: Locked<'a, Stream>) -> Self {
+        let decoder = Some(link.connection.detach());
+        Self { shared, decoder }
+    }
+
+    fn attach(mut self) -> Locked<'a, Stream> {
+        let mut link = self.shared.lock();
+        if let Some(decoder) = self.decoder.take() {
+            link.connection.attach(decoder);
+        }
+        link
+    }
+}
+
 impl Drop for Detached<'_> {
+    #[inline]
     fn drop(&mut self) {
         if let Some(decoder) = self.decoder.take() {
             self.shared.lock().connection.attach(decoder);

@@ -152,5 +152,5 @@ pub fn drive<H: Handler>(
     request: Request<()>,
     handler: Arc<H>,
 ) -> Drive<Stream, Dispatch<H>> {
-    driver::drive(ws, |ws| Dispatch::new(ws, request, handler))
+    driver::begin(ws, |ws| Dispatch::new(ws, request, handler))
 }

@@ -131,6 +131,9 @@ impl<S: Io> Link<S> {
     }
 
     fn decode(&mut self, parts: bool) -> Option<Result<Event, ProtocolError>> {
+        if self.connection.is_at_rest() {
+            return None;
+        }
         let event = if parts || self.in_parts {
             self.connection.next_part()
         } else {

@@ -20,12 +20,16 @@ impl<S: Io> Link<S> {
     ///
     /// To be called when everything else has to wait: it takes the state as it is for what the
     /// peer has left undone.
+    #[inline]
     pub(crate) fn poll_deadlines(&mut self) -> Poll<()> {
         let starved = std::mem::take(&mut self.starved);
         let midway = starved && self.connection.is_midway();
+        let ticks = !self.ticked && self.deadlines.options().tick().is_some();
+        let ticks = ticks && self.connection.state() == State::Open;
+        if self.deadlines.is_idle() && !midway && !ticks && !self.owes_unread() {
+            return Poll::Pending;
+        }
         self.deadlines.note(Owed::Message, midway);
-        let open = self.connection.state() == State::Open;
-        let ticks = open && !self.ticked && self.deadlines.options().tick().is_some();
         self.deadlines.note(Owed::Tick, ticks);
         self.poll_owed(&ALL)
     }
@@ -42,6 +46,14 @@ impl<S: Io> Link<S> {
         self.deadlines.lacks_timer()
     }
 
+    /// Whether something can be owed without anybody reading.
+    #[inline]
+    fn owes_unread(&self) -> bool {
+        self.connection.state() != State::Open
+            || self.connection.owes_close()
+            || self.connection.is_unfinished()
+    }
+
     /// Notes what can be owed without anybody reading.
     fn note_unread(&mut self) {
         // While the part before still leaves, it is the peer who owes.
@@ -52,6 +64,7 @@ impl<S: Io> Link<S> {
         self.deadlines.note(Owed::Close, closing);
     }
 
+    #[inline(never)]
     fn poll_owed(&mut self, owed: &[Owed]) -> Poll<()> {
         self.see_waker();
         self.note_unread();

@@ -1,31 +1,27 @@
 //! One connection and its transport.
 //!
-//! Here is the waiting that the protocol does not know: filling the inbox and draining the outbox;
-//! in `ahead` what is decoded for a busy receiver, in `due` the deadlines, in `end` the lingering end. Who calls it is the handle's or the driver's
-//! affair.
+//! Here is the waiting that the protocol does not know: in `flow` filling the inbox and draining
+//! the outbox, in `ahead` what is decoded for a busy receiver, in `due` the deadlines, in `end` the
+//! lingering end. Who calls it is the handle's or the driver's affair.
 
 mod ahead;
 mod due;
 mod end;
+mod flow;
 mod offload;
 
 use std::fmt;
-use std::io::{self, IoSlice};
 use std::num::NonZeroU64;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use bytes::BufMut;
 use hybi_proto::connection::{Connection, Role, State};
 use hybi_proto::error::{ProtocolError, SendError};
-use hybi_proto::message::EventRef;
-use tokio::io::AsyncReadExt;
-use tokio::task::coop;
+use hybi_proto::message::{EventRef, Message};
 
-use crate::buffer;
-use crate::deadlines::{Deadlines, Owed};
+use crate::deadlines::Deadlines;
 use crate::entropy;
 use crate::error::Error;
 use crate::io::Io;
@@ -36,7 +32,7 @@ use crate::stats::Stats;
 use crate::trace::Span;
 use crate::wakers::{Interest, Wakers};
 
-use ahead::{AHEAD, Ahead};
+use ahead::Ahead;
 use end::End;
 use offload::Offloaded;
 
@@ -73,6 +69,9 @@ pub(crate) struct Link<S> {
     /// An event [`Handler`](crate::events::Handler) is to see the rest of what was read when less
     /// is queued: nothing is read until then.
     pub(crate) choked: bool,
+    /// See [`is_choked`](Self::is_choked) and [`is_pressed`](Self::is_pressed), in bytes.
+    choke: u32,
+    press: u32,
     /// The driver is about to drain the outbox: nobody has to wake it for that.
     pub(crate) driving: bool,
     /// Somebody is about to write what waits: see `broadcast`.
@@ -111,7 +110,12 @@ pub(crate) struct Link<S> {
     starved: bool,
     /// Another thread compresses what is next.
     offloaded: Option<Offloaded>,
+    /// The last read has brought less than there was room for: most often the next one has to wait.
+    short: bool,
 }
+
+/// What a receiver is told.
+type Received = Poll<Result<Option<Message>, Error>>;
 
 /// While so many bytes are queued, or half the backlog, an event handler is shown nothing, and its
 /// connection is not read.
@@ -121,14 +125,8 @@ const CHOKED: usize = 64 << 10;
 /// the backlog, so that the answers to one message find room for the other half.
 const GATHERED: usize = 256 << 10;
 
-/// The most in one read, in bytes.
-const READ: usize = 1 << 20;
-
 /// So many events cost one unit of the runtime's cooperative budget, of which a task has 128.
 const EVENTS: u8 = 64;
-
-/// The most slices in one write.
-const SLICES: usize = 64;
 
 impl<S: Io> Link<S> {
     pub(crate) fn new(
@@ -143,6 +141,8 @@ impl<S: Io> Link<S> {
         } else {
             Role::Server
         };
+        // Half the backlog is for what an event handler may still queue.
+        let half = (options.get().limits.backlog / 2).max(1);
         let mut connection = Connection::new(role, options.get().limits.clone());
         connection.set_auto_pong(options.get().auto_pong);
         if !read_ahead.is_empty() {
@@ -166,6 +166,8 @@ impl<S: Io> Link<S> {
             driven: false,
             dispatched: false,
             choked: false,
+            choke: half.min(CHOKED) as u32,
+            press: half.min(GATHERED) as u32,
             driving: false,
             flushing: false,
             here: false,
@@ -188,11 +190,32 @@ impl<S: Io> Link<S> {
             span,
             starved: false,
             offloaded: None,
+            short: false,
         }
     }
 
     pub(crate) fn io(&self) -> Option<&S> {
         self.io.as_ref()
+    }
+
+    /// The next message of a connection whose driver is at work, where nothing is to be seen to but
+    /// the message: what most are. Otherwise `None`, and it is for [`next`](Self::next) to say.
+    #[inline]
+    pub(crate) fn poll_plain(&mut self, waker: &Waker) -> Option<Received> {
+        let plain = self.driving && self.ahead.is_none() && !self.reading && !self.in_parts;
+        if !plain || self.taken + 1 == EVENTS {
+            return None;
+        }
+        if let Some(message) = self.connection.next_plain() {
+            self.taken += 1;
+            return Some(Poll::Ready(Ok(Some(message))));
+        }
+        if !self.connection.is_at_rest() || self.connection.state() == State::Closed {
+            return None;
+        }
+        self.unasked = 0;
+        self.wait_for_event(waker);
+        Some(Poll::Pending)
     }
 
     /// Whether this event is one of those that cost a unit of the runtime's cooperative budget.
@@ -236,17 +259,12 @@ impl<S: Io> Link<S> {
 
     /// Whether so much is queued that an event handler is not asked for more.
     pub(crate) fn is_choked(&self) -> bool {
-        self.connection.buffered() >= CHOKED.min(self.half())
-    }
-
-    /// Half the backlog, for what an event handler may still queue.
-    fn half(&self) -> usize {
-        (self.deadlines.options().limits.backlog / 2).max(1)
+        self.connection.buffered() >= self.choke as usize
     }
 
     /// Whether so much is queued that it has to leave before an event handler is asked for more.
     pub(crate) fn is_pressed(&self) -> bool {
-        self.connection.buffered() >= GATHERED.min(self.half())
+        self.connection.buffered() >= self.press as usize
     }
 
     /// Those who wait for this connection. Unless a driver sees to it, the transport wakes them.
@@ -286,6 +304,7 @@ impl<S: Io> Link<S> {
     }
 
     /// The handler is about to be polled, and the outbox drained after that.
+    #[inline]
     pub(crate) fn prepare(&mut self) {
         self.driving = true;
         self.lend_outbox();
@@ -334,170 +353,14 @@ impl<S: Io> Link<S> {
         event && std::mem::take(&mut self.here)
     }
 
-    /// Lends the thread's buffer for outgoing frames, unless some wait in one of our own.
-    pub(crate) fn lend_outbox(&mut self) {
-        if !self.connection.outbox().has_buffer() {
-            self.connection.outbox().lend(buffer::write());
-            self.lent_outbox = true;
-        }
-    }
-
-    /// Lends one of the thread's small buffers, for frames that are not written at once.
-    pub(crate) fn lend_small(&mut self) {
-        if !self.connection.outbox().has_buffer() {
-            self.connection.outbox().lend(buffer::small());
-        }
-    }
-
-    /// Gives the thread's buffer for outgoing frames back; what waits in it is copied, once. A
-    /// buffer of our own goes when nothing waits in it.
-    pub(crate) fn return_outbox(&mut self) {
-        if std::mem::take(&mut self.lent_outbox) || self.connection.outbox().is_empty() {
-            buffer::keep_write(self.connection.outbox().reclaim());
-        }
-    }
-
-    /// Gives the thread's read buffer back; what is unread in it is copied.
-    pub(crate) fn return_inbox(&mut self) {
-        if self.lent {
-            self.lent = false;
-            buffer::keep_read(self.connection.reclaim_inbox());
-        } else if self.connection.unread() == 0 {
-            drop(self.connection.reclaim_inbox());
-        }
-    }
-
-    /// Drains the outbox. An error of the transport ends the connection, but what the peer has
-    /// sent before is still read.
-    pub(crate) fn poll_drain(&mut self) -> Poll<()> {
-        loop {
-            ready!(self.poll_write());
-            if !ready!(self.poll_offloaded()) {
-                return Poll::Ready(());
-            }
-        }
-    }
-
-    /// As [`poll_drain`](Self::poll_drain), as far as it is framed.
-    fn poll_write(&mut self) -> Poll<()> {
-        self.see_waker();
-        let Some(io) = &mut self.io else {
-            return Poll::Ready(());
-        };
-        let mut cx = Context::from_waker(&self.waker);
-        while !self.connection.outbox().is_empty() {
-            let outbox = self.connection.outbox();
-            let was_blocked = outbox.is_blocked();
-            let written = match outbox.piece() {
-                Some(piece) => Pin::new(&mut *io).poll_write(&mut cx, piece),
-                None => {
-                    let mut slices = [IoSlice::new(&[]); SLICES];
-                    let count = outbox.slices(&mut slices);
-                    Pin::new(&mut *io).poll_write_vectored(&mut cx, &slices[..count])
-                }
-            };
-            match written {
-                Poll::Ready(Ok(n)) if n > 0 => {
-                    self.connection.sent(n);
-                    self.sent += n as u64;
-                    // There is room again: the peer has taken something, so it is there.
-                    if was_blocked {
-                        self.pulse.hear();
-                    }
-                    self.deadlines.note(Owed::Write, false);
-                }
-                Poll::Ready(result) => {
-                    let error = result
-                        .err()
-                        .unwrap_or_else(|| io::ErrorKind::WriteZero.into());
-                    self.break_off(error);
-                    return Poll::Ready(());
-                }
-                Poll::Pending => {
-                    // A task that has spent its budget says nothing about the peer.
-                    if coop::has_budget_remaining() {
-                        self.connection.outbox().block();
-                        self.deadlines.note(Owed::Write, true);
-                    }
-                    return Poll::Pending;
-                }
-            }
-        }
-        Poll::Ready(())
-    }
-
-    /// Drains the outbox and everything that the transport itself holds back.
-    pub(crate) fn poll_flush(&mut self) -> Poll<()> {
-        ready!(self.poll_drain());
-        let Some(io) = &mut self.io else {
-            return Poll::Ready(());
-        };
-        let mut cx = Context::from_waker(&self.waker);
-        if let Err(error) = ready!(Pin::new(io).poll_flush(&mut cx)) {
-            self.break_off(error);
-        }
-        Poll::Ready(())
-    }
-
-    /// Nothing can be written any more. That is no fault if the peer has closed already, and did
-    /// not stay for the answer.
-    fn break_off(&mut self, error: io::Error) {
-        if self.connection.state() != State::Closed {
-            self.fault.get_or_insert_with(|| Box::new(Error::Io(error)));
-        }
-        self.cut |= self.connection.buffered() > 0;
-        self.connection.clear();
-        self.deadlines.note(Owed::Write, false);
-        // A transport that fails to write need not wake who reads, in another task.
-        self.waker.wake_by_ref();
-    }
-
-    /// Reads once into the inbox, through the thread's buffer; true if bytes came. What nobody
-    /// has asked for is not read beyond [`AHEAD`].
-    ///
-    /// The end of the transport is the end of the connection.
-    pub(crate) fn poll_fill(&mut self, asked: bool) -> Poll<bool> {
-        self.see_waker();
-        let Some(io) = &mut self.io else {
-            return Poll::Ready(false);
-        };
-        let mut cx = Context::from_waker(&self.waker);
-        if !self.lent {
-            self.connection.lend_inbox(buffer::read());
-            self.lent = true;
-        }
-        let mut inbox = self.connection.inbox();
-        let most = if asked {
-            READ
-        } else {
-            AHEAD.saturating_sub(self.unasked as usize)
-        };
-        inbox.set_limit(inbox.remaining_mut().min(most));
-        let Poll::Ready(read) = pin!(io.read_buf(&mut inbox)).poll(&mut cx) else {
-            self.starved = true;
-            return Poll::Pending;
-        };
-        let error = match read {
-            Ok(0) => io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "the peer ended the connection without a close frame",
-            ),
-            Ok(n) => {
-                self.pulse.hear();
-                self.received += n as u64;
-                self.unasked += if asked { 0 } else { n as u32 };
-                self.deadlines.note(Owed::Message, false);
-                return Poll::Ready(true);
-            }
-            Err(error) => error,
-        };
-        self.lose(Error::Io(error));
-        Poll::Ready(false)
-    }
-
     /// The bytes that were read so far.
     pub(crate) fn received(&self) -> u64 {
         self.received
+    }
+
+    /// The bytes that were written so far.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent
     }
 
     /// What this connection has done so far.
