@@ -86,7 +86,7 @@ impl Compressor {
     pub(crate) fn done(&mut self, piece: &[u8], last: bool) {
         if self.takeover || !last {
             let history = self.history.get_or_insert_with(History::new);
-            history.push(piece, 1 << self.config.bits);
+            history.push(piece, self.config.memory());
         }
         self.finish(last);
     }
@@ -134,7 +134,7 @@ fn compress(
     if zlib::deflate(config, history.as_deref_mut(), piece, out).is_err() {
         store(piece, out);
         if let Some(history) = history {
-            history.push(piece, 1 << config.bits);
+            history.push(piece, config.memory());
         }
     }
     if last && out.ends_with(&TAIL) {

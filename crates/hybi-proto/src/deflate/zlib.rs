@@ -78,7 +78,7 @@ pub(super) fn deflate(
     }
     deflater.run(said, out)?;
     deflater.primed = history.map(|history| {
-        history.push(said, 1 << config.bits);
+        history.push(said, config.memory());
         history.mark()
     });
     deflater.give();
