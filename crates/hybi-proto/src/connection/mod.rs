@@ -92,6 +92,8 @@ struct Rare {
     dropped: Dropped,
     /// The message that is leaving in fragments. Whatever else is sent waits in the queue.
     outgoing: Option<Outgoing>,
+    /// The bytes of the outbox up to the end of the last message that was framed late.
+    end: usize,
     /// What another thread is to compress, and how often that was.
     job: Option<Job>,
     jobs: u32,
@@ -531,6 +533,7 @@ impl Connection {
         if let Some(rare) = &mut self.rare
             && let Some(outgoing) = rare.outgoing.take_if(|outgoing| !outgoing.last)
         {
+            rare.job = None;
             if outgoing.opcode == Opcode::Continuation {
                 rare.dropped.closed += std::mem::take(&mut rare.queue).count() as u64;
             } else {
@@ -596,6 +599,9 @@ impl Connection {
     }
 
     fn follow(&mut self, n: usize) {
+        if let Some(rare) = &mut self.rare {
+            rare.end = rare.end.saturating_sub(n);
+        }
         self.encode_queue(self.framed());
         let Some(rare) = &mut self.rare else {
             return;

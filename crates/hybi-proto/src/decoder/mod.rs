@@ -103,6 +103,9 @@ const COPIED: usize = 8 << 10;
 const LARGE: usize = 512 << 10;
 const FIRST: usize = 16 << 10;
 
+/// No buffer is larger.
+const MOST: usize = isize::MAX as usize;
+
 /// A number of fragments that is never too many.
 const UNLIMITED: u32 = u32::MAX;
 
@@ -127,7 +130,7 @@ impl Decoder {
             joined: None,
             inflater: None,
             messages: 0,
-            limit: limits.message.unwrap_or(isize::MAX as usize),
+            limit: limits.message.map_or(MOST, |limit| limit.min(MOST)),
             fragments: limits.fragments.unwrap_or(UNLIMITED),
             masked,
             silent: false,
