@@ -197,7 +197,9 @@ impl<S: Io> Sender<S> {
         }
         match shared.offer(&mut link, item, self.policy())? {
             Admission::Closed => Err(Error::Closed),
-            _ if link.is_offloaded() && !link.driven => Ok(Sent::Offloaded),
+            _ if self.overflow.is_none() && link.is_offloaded() && !link.driven => {
+                Ok(Sent::Offloaded)
+            }
             _ => Ok(Sent::All),
         }
     }

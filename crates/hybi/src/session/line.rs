@@ -23,9 +23,17 @@ pub(super) struct Line {
 #[derive(Debug)]
 pub(super) struct Leaving {
     item: Item,
-    /// It has left when the connection has sent so many bytes; not queued there yet if there is no
-    /// number. For a message that is cut into fragments it is a few bytes short.
-    end: Option<u64>,
+    /// When it will have; not queued there yet if there is none.
+    end: Option<End>,
+}
+
+/// When a message that a connection was handed has left.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    /// When so many bytes have.
+    Bytes(u64),
+    /// When so many messages have: it is not framed whole, and how long it is then is not known.
+    Messages(u64),
 }
 
 impl Line {
@@ -66,7 +74,7 @@ impl Line {
         }
     }
 
-    fn queue(&self, item: Item) -> Option<u64> {
+    fn queue(&self, item: Item) -> Option<End> {
         let shared = self.sender.handle().shared();
         let mut link = shared.lock();
         // The receiver learns why it cannot be queued.
@@ -74,12 +82,23 @@ impl Line {
         // It was cut off, and what was buffered is gone.
         link.may_send().ok()?;
         let stats = link.stats();
-        Some(stats.bytes_sent + stats.buffered as u64)
+        let unframed = link.connection.unframed() as u64;
+        Some(match unframed {
+            0 => End::Bytes(stats.bytes_sent + stats.buffered as u64),
+            _ => End::Messages(stats.messages_sent + unframed),
+        })
     }
 
     fn has_left(&self, leaving: &Option<Leaving>) -> bool {
-        let end = leaving.as_ref().and_then(|leaving| leaving.end);
-        end.is_some_and(|end| self.sender.stats().bytes_sent >= end)
+        let link = self.sender.handle().lock();
+        match leaving.as_ref().and_then(|leaving| leaving.end) {
+            None => false,
+            Some(End::Bytes(bytes)) => link.stats().bytes_sent >= bytes,
+            Some(End::Messages(messages)) => {
+                let framed = link.connection.messages_sent() >= messages;
+                framed && link.connection.unsent() == 0
+            }
+        }
     }
 
     /// The connection has ended: a message that has not left whole is to be sent again, for the
