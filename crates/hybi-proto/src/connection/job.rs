@@ -6,8 +6,7 @@
 
 use bytes::Bytes;
 
-use super::parts::Outgoing;
-use super::{Connection, FRAGMENT, Rare};
+use super::{Connection, FRAGMENT};
 use crate::close::Close;
 use crate::code::CloseCode;
 use crate::deflate::{Config, Work};
@@ -92,8 +91,8 @@ impl Connection {
     #[must_use]
     #[inline]
     pub fn awaits_job(&self) -> bool {
-        let awaits = |rare: &Rare| rare.outgoing.as_ref().is_some_and(Outgoing::awaits_job);
-        self.rare.as_deref().is_some_and(awaits)
+        let outgoing = self.rare.as_deref().and_then(|rare| rare.outgoing.as_ref());
+        outgoing.is_some_and(|outgoing| outgoing.awaits_job())
     }
 
     /// Takes something to compress, if that is next. All that is sent meanwhile waits until it is

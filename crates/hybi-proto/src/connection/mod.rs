@@ -286,7 +286,7 @@ impl Connection {
     /// As [`next`](Self::next).
     pub fn next_part(&mut self) -> Result<Option<Event>, ProtocolError> {
         loop {
-            let found = self.decoder.step(Door::Owned);
+            let found = self.decoder.step(Door::Parts);
             let event = match self.settle(found)? {
                 Some(Found::Message(..)) if self.decoder.is_skipped() => continue,
                 Some(found) => match self.decoder.take(found) {
@@ -305,7 +305,12 @@ impl Connection {
                             return Err(error);
                         }
                     };
-                    let part = part.filter(|_| !self.decoder.is_skipped());
+                    if self.decoder.is_skipped() {
+                        if self.decoder.has_more() {
+                            continue;
+                        }
+                        return Ok(None);
+                    }
                     return Ok(part.map(Event::Part));
                 }
             };

@@ -26,7 +26,7 @@ use crate::outbox::LINK;
 use crate::text::Text;
 use crate::utf8::Utf8;
 
-use joined::{Joined, Step};
+use joined::{Joined, Most, Step};
 
 /// The receiving half of a connection, without I/O.
 #[derive(Debug)]
@@ -86,6 +86,8 @@ pub(crate) enum Door {
     Borrowed,
     /// It is kept.
     Owned,
+    /// It is taken in parts.
+    Parts,
 }
 
 /// Room that is kept for reading when no buffer is lent.
@@ -106,6 +108,9 @@ const FIRST: usize = 16 << 10;
 /// No buffer is larger.
 const MOST: usize = isize::MAX as usize;
 
+/// So much of a compressed message is inflated before a part of it is taken.
+const PART: usize = 64 << 10;
+
 /// A number of fragments that is never too many.
 const UNLIMITED: u32 = u32::MAX;
 
@@ -116,7 +121,7 @@ impl Door {
     const fn most_in_place(self) -> usize {
         match self {
             Self::Borrowed => usize::MAX,
-            Self::Owned => COPIED,
+            Self::Owned | Self::Parts => COPIED,
         }
     }
 }
@@ -284,7 +289,9 @@ impl Decoder {
                 Some(Found::Message(_, Place::Joined)) if self.is_cut() => {}
                 None if self.is_cut() => {
                     self.take_part()?;
-                    return Ok(None);
+                    if !self.has_more() {
+                        return Ok(None);
+                    }
                 }
                 found => return Ok(found),
             }
@@ -321,7 +328,15 @@ impl Decoder {
                     joined.clear();
                 }
                 let arrived = &self.buffer[self.start..];
-                self.start += joined.push(arrived, self.inflater.as_deref_mut(), self.limit)?;
+                let most = Most {
+                    message: self.limit,
+                    part: match door {
+                        _ if joined.is_cut() => PART,
+                        Door::Parts => PART,
+                        Door::Borrowed | Door::Owned => usize::MAX,
+                    },
+                };
+                self.start += joined.push(arrived, self.inflater.as_deref_mut(), most)?;
                 match joined.step() {
                     Step::Header => {}
                     Step::Payload { .. } => return Ok(None),
@@ -426,6 +441,11 @@ impl Decoder {
         }
     }
 
+    /// Whether there is more of the message in progress, although no more bytes came.
+    pub(crate) fn has_more(&self) -> bool {
+        self.joined.as_deref().is_some_and(Joined::has_more)
+    }
+
     #[inline]
     pub(crate) fn is_skipped(&self) -> bool {
         self.joined.as_deref().is_some_and(Joined::is_skipped)
@@ -442,8 +462,12 @@ impl Decoder {
         let Some(joined) = &mut self.joined else {
             return Ok(None);
         };
+        let most = Most {
+            message: self.limit,
+            part: PART,
+        };
         if let Some(inflater) = &mut self.inflater
-            && let Err(error) = joined.inflate_part(inflater, self.limit)
+            && let Err(error) = joined.inflate_part(inflater, most)
         {
             self.silence();
             return Err(error);

@@ -880,3 +880,87 @@ fn a_message_in_progress_goes_with_the_decoder_that_is_detached() {
         assert_eq!(ws.frames([frames[1]]), [Text("Hello")]);
     }
 }
+
+#[test]
+fn parts_of_what_inflates_to_much_are_small_and_come_without_more_bytes() {
+    let mut limits = Limits::default();
+    limits.message = None;
+    let frame = zeros(1 << 20);
+    let mut fragments = vec![0x42];
+    fragments.extend(&frame[1..]);
+    fragments.extend([0x80, 0x80, 0, 0, 0, 0]);
+    for bytes in [frame.clone(), fragments] {
+        for skips in [false, true] {
+            let mut to = deflating(server_with(limits.clone()), &all());
+            let piece = [&bytes[..], &frame].concat();
+            to.conn.lend_inbox(Vec::with_capacity(piece.len()));
+            bytes::BufMut::put_slice(&mut to.conn.inbox(), &piece);
+            let mut len = 0;
+            loop {
+                let Ok(Some(Event::Part(part))) = to.conn.next_part() else {
+                    panic!("the rest has come");
+                };
+                assert!(part.bytes.len() <= 128 << 10, "{}", part.bytes.len());
+                len += part.bytes.len();
+                if skips || part.last {
+                    break;
+                }
+            }
+            if skips {
+                to.conn.skip();
+            } else {
+                assert_eq!(len, 1 << 20);
+            }
+            let next = to.conn.next_owned();
+            let Ok(Some(Event::Message(next))) = next else {
+                panic!("the next one has come: {next:?}, {skips} {}", to.conn.unread());
+            };
+            assert_eq!(next.len(), 1 << 20);
+            assert_eq!(to.conn.messages_received(), 2);
+        }
+        // Who skips goes on in parts.
+        let mut to = deflating(server_with(limits.clone()), &all());
+        let piece = [&bytes[..], b"\x81\x81\0\0\0\0a"].concat();
+        to.conn.lend_inbox(Vec::with_capacity(piece.len()));
+        bytes::BufMut::put_slice(&mut to.conn.inbox(), &piece);
+        assert!(matches!(to.conn.next_part(), Ok(Some(Event::Part(_)))));
+        to.conn.skip();
+        let Ok(Some(Event::Part(part))) = to.conn.next_part() else {
+            panic!("the next one has come");
+        };
+        assert_eq!((&part.bytes[..], part.last), (&b"a"[..], true));
+    }
+}
+
+#[test]
+fn the_limit_holds_for_all_parts_of_what_is_inflated() {
+    let limit = 1 << 20;
+    for (len, right) in [(limit, true), (limit + 1, false)] {
+        let mut limits = Limits::default();
+        limits.message = Some(limit);
+        let mut to = deflating(server_with(limits), &all());
+        let mut seen = 0;
+        let mut over = Ok(false);
+        for piece in zeros(len).chunks(100) {
+            bytes::BufMut::put_slice(&mut to.conn.inbox(), piece);
+            loop {
+                match to.conn.next_part() {
+                    Ok(Some(Event::Part(part))) => {
+                        seen += part.bytes.len();
+                        over = Ok(part.last);
+                    }
+                    Ok(_) => break,
+                    Err(error) => {
+                        over = Err(error);
+                        break;
+                    }
+                }
+            }
+        }
+        if right {
+            assert_eq!((seen, over), (limit, Ok(true)));
+        } else {
+            assert_eq!(over, Err(ProtocolError::MessageTooBig { limit }));
+        }
+    }
+}
