@@ -429,6 +429,7 @@ proptest! {
         ops in ops(),
         cuts in proptest::collection::vec(1..2000_usize, 1..10),
         server_speaks in any::<bool>(),
+        in_parts in any::<bool>(),
     ) {
         let (mut from, mut to) = if server_speaks {
             (server(), client())
@@ -444,10 +445,22 @@ proptest! {
         let expected = say(&mut from, ops, &mut bytes);
         let mut rest = &bytes[..];
         let mut cuts = cuts.iter().cycle();
-        let mut seen = Vec::new();
+        let (mut seen, mut begun) = (Vec::new(), Vec::new());
         while !rest.is_empty() {
             let (piece, others) = rest.split_at(rest.len().min(*cuts.next().unwrap()));
-            seen.extend(to.events([piece.to_vec()]));
+            if in_parts {
+                to.conn.lend_inbox(Vec::with_capacity(to.conn.unread() + piece.len()));
+                bytes::BufMut::put_slice(&mut to.conn.inbox(), piece);
+                while let Some(event) = to.conn.next_part().unwrap() {
+                    let Event::Part(part) = event else { panic!("{event:?}") };
+                    begun.extend(&part.bytes);
+                    if part.last {
+                        seen.push(Binary(hex(&std::mem::take(&mut begun))));
+                    }
+                }
+            } else {
+                seen.extend(to.events([piece.to_vec()]));
+            }
             rest = others;
         }
         let expected: Vec<_> = expected.iter().map(|bytes| hex(bytes)).collect();
@@ -913,7 +926,10 @@ fn parts_of_what_inflates_to_much_are_small_and_come_without_more_bytes() {
             }
             let next = to.conn.next_owned();
             let Ok(Some(Event::Message(next))) = next else {
-                panic!("the next one has come: {next:?}, {skips} {}", to.conn.unread());
+                panic!(
+                    "the next one has come: {next:?}, {skips} {}",
+                    to.conn.unread()
+                );
             };
             assert_eq!(next.len(), 1 << 20);
             assert_eq!(to.conn.messages_received(), 2);

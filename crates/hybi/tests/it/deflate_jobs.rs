@@ -403,10 +403,9 @@ fn a_broadcast_reaches_connections_that_nobody_drives() {
         let clients = server.clients();
         let mut all = Vec::new();
         for _ in 0..3 {
-            let client = connect(format!("ws://{address}/"));
-            let (client, incoming) = tokio::join!(client.into_future(), server.accept());
-            let mut ws = client.unwrap();
-            let theirs = incoming.unwrap().accept().await.unwrap();
+            let client = tokio::spawn(connect(format!("ws://{address}/")).into_future());
+            let theirs = server.accept().await.unwrap().accept().await.unwrap();
+            let mut ws = client.await.unwrap().unwrap();
             let serving = tokio::spawn(echo(theirs));
             ws.send(prose(300)).await.unwrap();
             ws.recv().await.unwrap();
@@ -535,4 +534,150 @@ async fn the_order_of_the_options_does_not_matter() {
         assert_eq!(ours.unwrap().extensions().to_string(), compressed);
         assert_eq!(theirs.unwrap().extensions().to_string(), compressed);
     }
+}
+
+#[test]
+fn who_waited_for_room_sends_before_a_close_that_came_behind_a_job() {
+    gated(async {
+        let gate = Gate::close();
+        let (ours, mut theirs) = pair_with(&deflating().backlog(1_000), &deflating(), 64 << 10);
+        let sender = ours.sender();
+        // The handler is busy, or it would have seen the close.
+        let driven = tokio::spawn(drive(ours, |_ws| std::future::pending()));
+        sender.send(prose(200_000)).await.unwrap();
+        let waiting = sender.clone();
+        let waiting = tokio::spawn(async move { waiting.send("behind").await });
+        settle().await;
+        assert!(!waiting.is_finished());
+        theirs.start_close(CloseCode::NORMAL, "").unwrap();
+        settle().await;
+        gate.open();
+        let mut seen = Vec::new();
+        while let Some(message) = ends(theirs.recv()).await.unwrap() {
+            seen.push(message);
+        }
+        assert!(
+            seen == [prose(200_000).into(), "behind".into()],
+            "{}",
+            seen.len()
+        );
+        waiting.await.unwrap().unwrap();
+        driven.abort();
+    });
+}
+
+#[test]
+fn a_close_of_the_peers_is_answered_behind_a_job() {
+    for driven in [false, true] {
+        gated(async move {
+            let gate = Gate::close();
+            let (mut ours, mut theirs) = both();
+            ours.feed(prose(200_000)).unwrap();
+            theirs.start_close(CloseCode::NORMAL, "").unwrap();
+            let ours = if driven {
+                tokio::spawn(drive(ours, |mut ws| async move {
+                    assert_eq!(ws.recv().await?, None);
+                    Ok(())
+                }))
+            } else {
+                tokio::spawn(async move {
+                    assert_eq!(ours.recv().await?, None);
+                    Ok(())
+                })
+            };
+            settle().await;
+            gate.open();
+            let seen = ends(theirs.recv()).await.unwrap();
+            assert_eq!(seen, Some(prose(200_000).into()));
+            assert_eq!(ends(theirs.recv()).await.unwrap(), None);
+            ends(ours).await.unwrap().unwrap();
+        });
+    }
+}
+
+#[tokio::test]
+async fn what_no_compressor_makes_shorter_leaves_in_fragments() {
+    for options in [
+        deflating(),
+        deflating().deflate_offload(None),
+        deflating().deflate_offload(0),
+        deflating().deflate_offload(usize::MAX),
+    ] {
+        let (ours, mut theirs) = pair_with(&options, &deflating(), 64 << 10);
+        let noise = noise(3 << 20);
+        let expected = Message::from(noise.clone());
+        let sending = tokio::spawn(async move {
+            let sender = ours.sender();
+            sender.send(noise.clone()).await?;
+            sender
+                .send_prepared(&Prepared::binary(noise.clone()))
+                .await?;
+            let mut writer = sender.message(Kind::Binary).await?;
+            writer.write(noise).await?;
+            writer.finish()?;
+            sender.send("last").await?;
+            sender.flush().await?;
+            Ok::<_, Error>(ours)
+        });
+        for _ in 0..3 {
+            let seen = ends(theirs.recv()).await.unwrap();
+            assert!(seen.as_ref() == Some(&expected));
+        }
+        assert_eq!(ends(theirs.recv()).await.unwrap(), Some("last".into()));
+        let stats = sending.await.unwrap().unwrap().stats();
+        assert_eq!((stats.messages_sent, stats.buffered), (4, 0));
+        assert_eq!(theirs.stats().messages_received, 4);
+        assert_eq!(theirs.stats().bytes_received, stats.bytes_sent);
+    }
+}
+
+#[test]
+fn a_stream_is_flushed_and_shut_down_behind_its_jobs() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    gated(async {
+        let gate = Gate::close();
+        let (ours, theirs) = both();
+        let (mut ours, mut theirs) = (ours.into_io(), theirs.into_io());
+        let text = prose(300_000);
+        let bytes = text.clone().into_bytes();
+        let writing = tokio::spawn(async move {
+            ours.write_all(&bytes).await?;
+            ours.flush().await?;
+            ours.shutdown().await
+        });
+        settle().await;
+        gate.open();
+        let mut seen = String::new();
+        ends(theirs.read_to_string(&mut seen)).await.unwrap();
+        assert!(seen == text);
+        ends(theirs.shutdown()).await.unwrap();
+        ends(writing).await.unwrap().unwrap();
+    });
+}
+
+#[tokio::test]
+async fn a_reader_without_a_limit_holds_little_of_a_bomb() {
+    let open = Options::new()
+        .deflate(hybi::Deflate::default())
+        .max_message(None);
+    let (ours, mut theirs) = pair_with(&deflating(), &open, 64 << 10);
+    let sending = tokio::spawn(async move {
+        ours.sender().send(vec![0; 32 << 20]).await?;
+        ours.sender().flush().await?;
+        Ok::<_, Error>(ours)
+    });
+    let mut reader = ends(theirs.recv_reader()).await.unwrap().unwrap();
+    let mut len = 0;
+    while let Some(part) = ends(reader.next()).await.unwrap() {
+        assert!(part.len() <= 128 << 10);
+        len += part.len();
+        if len > 16 << 20 {
+            break;
+        }
+    }
+    // The rest of it is skipped.
+    drop(reader);
+    let mut ours = sending.await.unwrap().unwrap();
+    ours.send("next").await.unwrap();
+    assert_eq!(ends(theirs.recv()).await.unwrap(), Some("next".into()));
 }
