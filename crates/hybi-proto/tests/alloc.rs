@@ -8,7 +8,13 @@ use std::io::IoSlice;
 use bytes::BufMut;
 use hybi_proto::connection::{Connection, Role};
 use hybi_proto::decoder::Decoder;
+#[cfg(feature = "deflate")]
+use hybi_proto::deflate::Deflate;
+#[cfg(feature = "deflate")]
+use hybi_proto::handshake::Extensions;
 use hybi_proto::limits::Limits;
+#[cfg(feature = "deflate")]
+use hybi_proto::message::Kind;
 use hybi_proto::message::{Event, EventRef, Message, MessageRef};
 
 /// The system's allocator, with a count for each thread.
@@ -472,4 +478,161 @@ fn a_connection_is_small_and_a_new_one_allocates_nothing() {
     // It is moved out and back for each read of an event handler.
     let size = size_of::<Decoder>();
     assert!(size <= 72, "{size}");
+}
+
+/// A server and a client that have agreed on the defaults, and what that has cost them.
+#[cfg(feature = "deflate")]
+fn agreed(takeover: bool, limits: &Limits) -> ([Connection; 2], Cost) {
+    let deflate = Deflate::default()
+        .server_no_context_takeover(!takeover)
+        .client_no_context_takeover(!takeover);
+    let params = Extensions::between(Some(&deflate), Some(&deflate)).deflate();
+    let params = params.expect("both want it");
+    let mut both = [Role::Server, Role::Client(|| [1, 2, 3, 4])]
+        .map(|role| Connection::new(role, limits.clone()));
+    let agree = |ws: &mut Connection| ws.set_deflate(&deflate, params);
+    let ((), cost) = cost(|| both.iter_mut().for_each(agree));
+    (both, cost)
+}
+
+/// Hands over what one end has sent, with buffers that are lent, and keeps nothing.
+#[cfg(feature = "deflate")]
+fn hand_over(from: &mut Connection, to: &mut Connection) -> usize {
+    let mut bytes = Vec::new();
+    while !from.outbox().is_empty() {
+        let mut slices = [IoSlice::new(&[]); 16];
+        let count = from.outbox().slices(&mut slices);
+        let before = bytes.len();
+        slices[..count]
+            .iter()
+            .for_each(|slice| bytes.extend_from_slice(slice));
+        from.sent(bytes.len() - before);
+    }
+    drop(from.outbox().reclaim());
+    let mut seen = 0;
+    to.lend_inbox(Vec::with_capacity(64 << 10));
+    read(to, &bytes, |_| seen += 1);
+    drop(to.reclaim_inbox());
+    seen
+}
+
+#[cfg(feature = "deflate")]
+fn json() -> String {
+    let item = |at: usize| {
+        format!(
+            "{{\"id\":{at},\"name\":\"item {}\",\"on\":true}},",
+            at * 37 % 91
+        )
+    };
+    let mut json: String = (0..100).map(item).collect();
+    json.truncate(1024);
+    json
+}
+
+#[cfg(feature = "deflate")]
+#[test]
+fn what_was_agreed_on_is_all_that_is_held_before_the_first_compressed_message() {
+    let ([mut server, mut client], cost_of_both) = agreed(true, &Limits::default());
+    assert!(cost_of_both.calls <= 4, "{cost_of_both:?}");
+    assert!(cost_of_both.held <= 2 * 256, "{cost_of_both:?}");
+    let ((), cost) = cost(|| {
+        // They are below the threshold.
+        server.send("hello".into()).expect("room");
+        assert_eq!(hand_over(&mut server, &mut client), 1);
+        client.send("hello".into()).expect("room");
+        assert_eq!(hand_over(&mut client, &mut server), 1);
+    });
+    assert_eq!(cost.held, 0, "{cost:?}");
+}
+
+#[cfg(feature = "deflate")]
+#[test]
+fn a_connection_keeps_its_history_and_without_takeover_nothing() {
+    let exchange = |[server, client]: &mut [Connection; 2]| {
+        server.send(json().into()).expect("room");
+        assert_eq!(hand_over(server, client), 1);
+        client.send(json().into()).expect("room");
+        assert_eq!(hand_over(client, server), 1);
+    };
+    // The thread has its engines.
+    exchange(&mut agreed(true, &Limits::default()).0);
+    for (takeover, most) in [(true, 4 << 10), (false, 512)] {
+        let ((), left) = cost(|| {
+            let (mut both, cost_of_both) = agreed(takeover, &Limits::default());
+            let ((), first) = cost(|| exchange(&mut both));
+            let held = first.held + cost_of_both.held;
+            assert!(held <= 2 * most, "takeover {takeover}: {held}");
+            let ((), others) = cost(|| (0..50).for_each(|_| exchange(&mut both)));
+            let most = if takeover { 4 * (4 << 10) } else { 0 };
+            assert!(first.held + others.held <= most, "{first:?}, {others:?}");
+        });
+        assert_eq!(left.held, 0, "all goes with the connections: {left:?}");
+    }
+}
+
+#[cfg(feature = "deflate")]
+#[test]
+#[cfg_attr(miri, ignore)]
+fn a_bomb_takes_no_more_than_what_a_message_may_take() {
+    let ([mut from, mut to], _) = agreed(true, &Limits::default());
+    from.begin(Kind::Binary).expect("room");
+    from.send_part(vec![0; 1 << 20].into()).expect("room");
+    let mut slices = [IoSlice::new(&[]); 16];
+    let count = from.outbox().slices(&mut slices);
+    let frame: Vec<u8> = slices[..count]
+        .iter()
+        .flat_map(|slice| slice.to_vec())
+        .collect();
+    // It ends with a flush, so that it can be said again and again.
+    let mib = frame[4..].to_vec();
+    let bomb = mib.repeat(256);
+    assert!(bomb.len() <= 512 << 10, "{}", bomb.len());
+    // The thread has its engine.
+    to.inbox().put_slice(b"\xc2\x01\x00");
+    assert!(to.next().is_ok_and(|event| event.is_some()));
+    let masked =
+        |first: u8, payload: &[u8]| [&header(first, payload.len() as u64)[..], payload].concat();
+    let whole = masked(0xc2, &bomb);
+    let mut many = Vec::new();
+    for (at, piece) in bomb.chunks(bomb.len() / 1000).enumerate() {
+        many.extend(masked(if at == 0 { 0x42 } else { 0x00 }, piece));
+    }
+    let mut unfinished = masked(0x42, &bomb);
+    unfinished.pop();
+    for bytes in [whole, many, unfinished] {
+        let mut limits = Limits::default();
+        limits.message = Some(1 << 20);
+        let ([mut server, _client], _) = agreed(true, &limits);
+        let (failed, cost) = cost(|| {
+            server.lend_inbox(Vec::with_capacity(64 << 10));
+            let mut failed = false;
+            for piece in bytes.chunks(64 << 10) {
+                server.inbox().put_slice(piece);
+                failed |= server.next_owned().is_err();
+            }
+            failed
+        });
+        assert!(failed);
+        assert!(cost.peak < 4 << 20, "{cost:?}");
+    }
+}
+
+#[cfg(feature = "deflate")]
+#[test]
+#[cfg_attr(miri, ignore)]
+fn what_was_compressed_elsewhere_holds_no_more_than_it_is() {
+    let ([mut server, _client], _) = agreed(true, &Limits::default());
+    server.set_job_size(0);
+    let mut compress = |len: usize| {
+        server.send(vec![0; len].into()).expect("room");
+        let job = server.take_job().expect("it is long");
+        let (done, cost) = cost(|| job.run());
+        server.finish_job(done);
+        drain(&mut server);
+        cost
+    };
+    // The thread has its engine.
+    compress(1_000);
+    let cost = compress(4 << 20);
+    assert!(cost.held < 64 << 10, "{cost:?}");
 }

@@ -232,6 +232,8 @@ impl<S: Io> Sender<S> {
         }
         match shared.offer(&mut link, item, self.policy())? {
             Admission::Closed => Err(Error::Closed),
+            // Under a policy it never waits.
+            _ if self.overflow.is_some() => Ok(Sent::All),
             _ => Ok(Sent::of(&link)),
         }
     }

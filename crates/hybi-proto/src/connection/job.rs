@@ -86,6 +86,15 @@ impl Connection {
         self.rare.as_ref().is_some_and(|rare| rare.job.is_some())
     }
 
+    /// Whether what is next waits for a job to be done, or to be taken. A job that was taken before
+    /// and that nothing waits for was given up: it need not be done.
+    #[must_use]
+    #[inline]
+    pub fn awaits_job(&self) -> bool {
+        let outgoing = self.rare.as_deref().and_then(|rare| rare.outgoing.as_ref());
+        outgoing.is_some_and(|outgoing| outgoing.awaits_job())
+    }
+
     /// Takes something to compress, if that is next. All that is sent meanwhile waits until it is
     /// [done](Self::finish_job), but for control frames.
     #[must_use]
@@ -113,15 +122,22 @@ impl Connection {
         self.encode_queue(self.framed());
     }
 
-    /// Says that the job was lost: its message cannot be sent, and the connection is closed with
-    /// 1011.
+    /// Says that the job was lost: its message cannot be sent, nor what waits behind it, and the
+    /// connection is closed with 1011.
     pub fn lose_job(&mut self) {
-        if let Some(rare) = &mut self.rare {
-            rare.job = None;
-            rare.outgoing = None;
+        if !self.awaits_job() {
+            return;
+        }
+        self.answer();
+        let rare = self.rare();
+        rare.dropped.closed += std::mem::take(&mut rare.queue).count() as u64;
+        // This is what the peer has to hear, and not that all is well.
+        rare.farewell = None;
+        if let Some(outgoing) = &mut rare.outgoing {
+            outgoing.last = false;
         }
         let reason = Text::from_static("a message could not be compressed");
         let close = Close::new(CloseCode::INTERNAL, reason).ok();
-        self.close(close.as_ref());
+        self.push_close(close.as_ref());
     }
 }

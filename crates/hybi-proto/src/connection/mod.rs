@@ -92,11 +92,12 @@ struct Rare {
     dropped: Dropped,
     /// The message that is leaving in fragments. Whatever else is sent waits in the queue.
     outgoing: Option<Outgoing>,
+    /// The bytes of the outbox up to the end of the last message that was framed late.
+    end: usize,
     /// What another thread is to compress, and how often that was.
     job: Option<Job>,
     jobs: u32,
-    /// The messages that had been framed when all had left.
-    left: u64,
+
     /// The close frame that follows all that waits.
     farewell: Option<Option<Close>>,
     /// The close frame of the peer's that is not answered yet.
@@ -305,7 +306,7 @@ impl Connection {
     /// As [`next`](Self::next).
     pub fn next_part(&mut self) -> Result<Option<Event>, ProtocolError> {
         loop {
-            let found = self.decoder.step(Door::Owned);
+            let found = self.decoder.step(Door::Parts);
             let event = match self.settle(found)? {
                 Some(Found::Message(..)) if self.decoder.is_skipped() => continue,
                 Some(found) => match self.decoder.take(found) {
@@ -324,7 +325,12 @@ impl Connection {
                             return Err(error);
                         }
                     };
-                    let part = part.filter(|_| !self.decoder.is_skipped());
+                    if self.decoder.is_skipped() {
+                        if self.decoder.has_more() {
+                            continue;
+                        }
+                        return Ok(None);
+                    }
                     return Ok(part.map(Event::Part));
                 }
             };
@@ -554,6 +560,7 @@ impl Connection {
         if let Some(rare) = &mut self.rare
             && let Some(outgoing) = rare.outgoing.take_if(|outgoing| !outgoing.last)
         {
+            rare.job = None;
             if outgoing.opcode == Opcode::Continuation {
                 rare.dropped.closed += std::mem::take(&mut rare.queue).count() as u64;
             } else {
@@ -619,10 +626,8 @@ impl Connection {
     }
 
     fn follow(&mut self, n: usize) {
-        if let Some(rare) = &mut self.rare
-            && self.outbox.is_empty()
-        {
-            rare.left = self.sent;
+        if let Some(rare) = &mut self.rare {
+            rare.end = rare.end.saturating_sub(n);
         }
         self.encode_queue(self.framed());
         let Some(rare) = &mut self.rare else {
@@ -651,13 +656,6 @@ impl Connection {
     #[must_use]
     pub fn messages_sent(&self) -> u64 {
         self.sent
-    }
-
-    /// Of the messages that were not framed at once, whether all of the first `n` that were
-    /// [sent](Self::messages_sent) have left.
-    #[must_use]
-    pub fn have_left(&self, n: u64) -> bool {
-        self.rare.as_ref().is_some_and(|rare| rare.left >= n)
     }
 
     /// Where the connection stands.

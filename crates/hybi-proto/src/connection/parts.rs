@@ -33,7 +33,12 @@ pub(super) struct Outgoing {
 impl Outgoing {
     /// Whether nothing of it can be framed now.
     fn waits(&self) -> bool {
-        matches!(self.packing, Packing::Job { .. }) || (self.rest.is_empty() && !self.last)
+        self.awaits_job() || (self.rest.is_empty() && !self.last)
+    }
+
+    /// Whether another thread has to compress `rest` first.
+    pub(super) fn awaits_job(&self) -> bool {
+        matches!(self.packing, Packing::Job { .. })
     }
 }
 
@@ -146,6 +151,7 @@ impl Connection {
         }
         if fin {
             rare.outgoing = None;
+            rare.end = self.outbox.len();
             self.sent += 1;
         } else if over && matches!(outgoing.packing, Packing::Packed { .. }) {
             outgoing.packing = Packing::Pieces;
@@ -188,6 +194,8 @@ impl Connection {
                 None => {
                     if let Some(item) = rare.queue.pop() {
                         self.encode(item);
+                        let end = self.outbox.len();
+                        self.rare().end = end;
                     } else if let Some(close) = rare.farewell.take() {
                         self.encode_close(close.as_ref());
                     } else {
@@ -318,6 +326,20 @@ impl Connection {
     fn unfinished(&mut self) -> Option<&mut Outgoing> {
         let outgoing = self.rare.as_mut()?.outgoing.as_mut()?;
         (!outgoing.last).then_some(outgoing)
+    }
+
+    /// The number of messages that are not framed yet, or not whole.
+    #[must_use]
+    pub fn unframed(&self) -> usize {
+        let count = |rare: &Rare| rare.queue.count() + usize::from(rare.outgoing.is_some());
+        self.rare.as_deref().map_or(0, count)
+    }
+
+    /// The bytes that wait to leave up to the end of the last message that was framed later than it
+    /// was sent; or those that did when the transport was [lost](Self::lost).
+    #[must_use]
+    pub fn unsent(&self) -> usize {
+        self.rare.as_ref().map_or(0, |rare| rare.end)
     }
 
     /// Whether a message was [begun](Self::begin) and is not finished.

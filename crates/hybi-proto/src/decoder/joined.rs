@@ -52,6 +52,15 @@ const CLAIM: usize = 64 << 10;
 /// A payload that misses this much or more is read straight into its own buffer.
 const DIRECT: usize = 128 << 10;
 
+/// How much of a message may be inflated.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Most {
+    /// In all.
+    pub(super) message: usize,
+    /// Before it is taken.
+    pub(super) part: usize,
+}
+
 /// What is copied is checked in pieces that stay in the inner cache.
 const PIECE: usize = 16 << 10;
 
@@ -95,7 +104,7 @@ impl Joined {
         &mut self,
         arrived: &[u8],
         inflater: Option<&mut Inflater>,
-        limit: usize,
+        most: Most,
     ) -> Result<usize, ProtocolError> {
         let Step::Payload {
             fin,
@@ -108,7 +117,7 @@ impl Joined {
         if let Some(inflater) = inflater
             && self.inflating.is_some()
         {
-            return self.push_packed(arrived, inflater, limit);
+            return self.push_packed(arrived, inflater, most);
         }
         // What was read straight into its place comes before what was not.
         let direct = &mut self.bytes[self.done..];
@@ -154,12 +163,13 @@ impl Joined {
         Ok(())
     }
 
-    /// As [`push`](Self::push), for a message that is compressed.
+    /// As [`push`](Self::push), for a message that is compressed. It takes no more while a part of
+    /// it is to be taken first.
     fn push_packed(
         &mut self,
         arrived: &[u8],
         inflater: &mut Inflater,
-        limit: usize,
+        most: Most,
     ) -> Result<usize, ProtocolError> {
         let Step::Payload {
             fin,
@@ -169,10 +179,13 @@ impl Joined {
         else {
             return Ok(0);
         };
-        let here = left.min(arrived.len());
-        let left = left - here;
-        let mut rest = &arrived[..here];
-        while let Some(inflating) = &mut self.inflating
+        if self.has_more() {
+            self.inflate(inflater, fin && left == 0, most)?;
+        }
+        let here = &arrived[..left.min(arrived.len())];
+        let mut rest = here;
+        while let Some(inflating) = self.inflating.as_deref_mut()
+            && !inflating.has_more()
             && !rest.is_empty()
         {
             // However the bytes were cut, they are inflated in the same pieces.
@@ -183,15 +196,27 @@ impl Joined {
                 None => inflating.packed.extend_from_slice(piece),
             }
             if inflating.packed.len() == deflate::ENOUGH {
-                self.inflate(inflater, false, limit)?;
+                self.inflate(inflater, false, most)?;
             }
             rest = others;
         }
-        if left == 0 && fin {
-            self.inflate(inflater, true, limit)?;
+        let used = here.len() - rest.len();
+        let left = left - used;
+        let goes_on = |inflating: &Inflating| !inflating.has_more() && !inflating.is_over();
+        if left == 0 && fin && self.inflating.as_deref().is_some_and(goes_on) {
+            self.inflate(inflater, true, most)?;
         }
-        self.go_on(fin, mask, left)?;
-        Ok(here)
+        if self.has_more() {
+            self.step = Step::Payload { fin, mask, left };
+        } else {
+            self.go_on(fin, mask, left)?;
+        }
+        Ok(used)
+    }
+
+    /// Whether there is more to inflate of what has come, when a part was taken.
+    pub(super) fn has_more(&self) -> bool {
+        self.inflating.as_deref().is_some_and(Inflating::has_more)
     }
 
     /// Inflates what waits for it, within the limit.
@@ -199,13 +224,14 @@ impl Joined {
         &mut self,
         inflater: &mut Inflater,
         last: bool,
-        limit: usize,
+        most: Most,
     ) -> Result<(), ProtocolError> {
         let Some(inflating) = &mut self.inflating else {
             return Ok(());
         };
         let (kind, utf8) = (self.kind, &mut self.utf8);
         let (bytes, taken) = (&mut self.bytes, self.taken);
+        let limit = most.message;
         inflating.run(inflater, last, |piece| {
             let room = limit - (taken + bytes.len());
             let here = &piece[..piece.len().min(room)];
@@ -221,7 +247,7 @@ impl Joined {
                 bytes.reserve_exact(piece.len().max(double));
             }
             bytes.extend_from_slice(piece);
-            Ok(())
+            Ok(bytes.len() < most.part)
         })?;
         self.done = self.bytes.len();
         Ok(())
@@ -231,11 +257,11 @@ impl Joined {
     pub(super) fn inflate_part(
         &mut self,
         inflater: &mut Inflater,
-        limit: usize,
+        most: Most,
     ) -> Result<(), ProtocolError> {
-        let waits = |inflating: &Inflating| !inflating.packed.is_empty();
+        let waits = |inflating: &Inflating| !inflating.packed.is_empty() && !inflating.has_more();
         if !self.is_whole() && self.inflating.as_deref().is_some_and(waits) {
-            self.inflate(inflater, false, limit)?;
+            self.inflate(inflater, false, most)?;
         }
         Ok(())
     }

@@ -26,7 +26,7 @@ use crate::outbox::LINK;
 use crate::text::Text;
 use crate::utf8::Utf8;
 
-use joined::{Joined, Step};
+use joined::{Joined, Most, Step};
 
 /// The receiving half of a connection, without I/O.
 #[derive(Debug)]
@@ -86,6 +86,8 @@ pub(crate) enum Door {
     Borrowed,
     /// It is kept.
     Owned,
+    /// It is taken in parts.
+    Parts,
 }
 
 /// Room that is kept for reading when no buffer is lent.
@@ -103,6 +105,12 @@ const COPIED: usize = 8 << 10;
 const LARGE: usize = 512 << 10;
 const FIRST: usize = 16 << 10;
 
+/// No buffer is larger.
+const MOST: usize = isize::MAX as usize;
+
+/// So much of a compressed message is inflated before a part of it is taken.
+const PART: usize = 64 << 10;
+
 /// A number of fragments that is never too many.
 const UNLIMITED: u32 = u32::MAX;
 
@@ -113,7 +121,7 @@ impl Door {
     const fn most_in_place(self) -> usize {
         match self {
             Self::Borrowed => usize::MAX,
-            Self::Owned => COPIED,
+            Self::Owned | Self::Parts => COPIED,
         }
     }
 }
@@ -127,7 +135,7 @@ impl Decoder {
             joined: None,
             inflater: None,
             messages: 0,
-            limit: limits.message.unwrap_or(isize::MAX as usize),
+            limit: limits.message.map_or(MOST, |limit| limit.min(MOST)),
             fragments: limits.fragments.unwrap_or(UNLIMITED),
             masked,
             silent: false,
@@ -306,7 +314,9 @@ impl Decoder {
                 Some(Found::Message(_, Place::Joined)) if self.is_cut() => {}
                 None if self.is_cut() => {
                     self.take_part()?;
-                    return Ok(None);
+                    if !self.has_more() {
+                        return Ok(None);
+                    }
                 }
                 found => return Ok(found),
             }
@@ -343,7 +353,15 @@ impl Decoder {
                     joined.clear();
                 }
                 let arrived = &self.buffer[self.start..];
-                self.start += joined.push(arrived, self.inflater.as_deref_mut(), self.limit)?;
+                let most = Most {
+                    message: self.limit,
+                    part: match door {
+                        _ if joined.is_cut() => PART,
+                        Door::Parts => PART,
+                        Door::Borrowed | Door::Owned => usize::MAX,
+                    },
+                };
+                self.start += joined.push(arrived, self.inflater.as_deref_mut(), most)?;
                 match joined.step() {
                     Step::Header => {}
                     Step::Payload { .. } => return Ok(None),
@@ -448,6 +466,11 @@ impl Decoder {
         }
     }
 
+    /// Whether there is more of the message in progress, although no more bytes came.
+    pub(crate) fn has_more(&self) -> bool {
+        self.joined.as_deref().is_some_and(Joined::has_more)
+    }
+
     #[inline]
     pub(crate) fn is_skipped(&self) -> bool {
         self.joined.as_deref().is_some_and(Joined::is_skipped)
@@ -464,8 +487,12 @@ impl Decoder {
         let Some(joined) = &mut self.joined else {
             return Ok(None);
         };
+        let most = Most {
+            message: self.limit,
+            part: PART,
+        };
         if let Some(inflater) = &mut self.inflater
-            && let Err(error) = joined.inflate_part(inflater, self.limit)
+            && let Err(error) = joined.inflate_part(inflater, most)
         {
             self.silence();
             return Err(error);

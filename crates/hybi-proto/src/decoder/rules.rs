@@ -2,11 +2,11 @@
 //!
 //! The grammar of a header is [`frame`](crate::frame)'s, and its payload is judged as it arrives.
 
-use super::{Decoder, UNLIMITED};
+use super::{Decoder, MOST, UNLIMITED};
 use crate::error::ProtocolError;
 use crate::frame::{Header, MAX_CONTROL, Opcode, RSV1};
 
-/// What an empty message may take when it is compressed.
+/// What an empty fragment may take when it is compressed.
 const FLUSH: usize = 16;
 
 impl Decoder {
@@ -48,10 +48,14 @@ impl Decoder {
             return Err(ProtocolError::TooManyFragments { limit });
         }
         let limit = self.limit;
-        // What is compressed may be larger than what it was, if each fragment ends with a flush. What
-        // it inflates to is judged as it comes.
+        // What is compressed may be larger than what it was, the more so as each fragment ends with a
+        // flush. What it inflates to is judged as it comes.
         let most = match packed || header.rsv == RSV1 {
-            true => limit.saturating_mul(2).saturating_add(FLUSH),
+            true => {
+                let flushes = FLUSH.saturating_mul(fragments as usize + 1);
+                let most = limit.saturating_mul(2).saturating_add(flushes);
+                most.min(MOST)
+            }
             false => limit,
         };
         if header.len > most.saturating_sub(so_far) as u64 {

@@ -109,6 +109,8 @@ impl Work {
         let mut out = Vec::new();
         let history = self.history.as_mut();
         compress(self.config, history, &self.piece, self.last, &mut out);
+        // It may wait long, and counts with its length.
+        out.shrink_to_fit();
         out.into()
     }
 }

@@ -28,9 +28,24 @@ pub(crate) struct Inflating {
     /// What waits to be inflated.
     pub(crate) packed: Vec<u8>,
     engine: Option<Inflate>,
+    stage: Stage,
     /// Bytes that went in, and that came out.
     used: usize,
     made: usize,
+}
+
+/// How far a message is inflated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    /// As far as it was to be.
+    #[default]
+    Done,
+    /// It has to go on when there is room again.
+    Stopped,
+    /// As before, and the tail is there.
+    Ending,
+    /// To the end.
+    Over,
 }
 
 /// So many bytes are worth an engine.
@@ -67,14 +82,25 @@ impl Inflating {
         self.used + self.packed.len()
     }
 
-    /// Inflates what waits; at the end of the message it is the last.
+    /// Whether there is more to inflate of what waits.
+    pub(crate) fn has_more(&self) -> bool {
+        matches!(self.stage, Stage::Stopped | Stage::Ending)
+    }
+
+    /// Whether all of the message is inflated.
+    pub(crate) fn is_over(&self) -> bool {
+        self.stage == Stage::Over
+    }
+
+    /// Inflates what waits, as long as `take` says that there is room for more; at the end of the
+    /// message it is the last.
     pub(crate) fn run(
         &mut self,
         inflater: &mut Inflater,
         last: bool,
-        mut take: impl FnMut(&[u8]) -> Result<(), ProtocolError>,
+        mut take: impl FnMut(&[u8]) -> Result<bool, ProtocolError>,
     ) -> Result<(), ProtocolError> {
-        if last {
+        if last && self.stage != Stage::Ending {
             // RFC 7692 §7.2.2: append 4 octets of 0x00 0x00 0xff 0xff to the tail end of the
             // payload of the message.
             self.packed.extend(TAIL);
@@ -100,7 +126,7 @@ impl Inflating {
                 let ratio = inflater.ratio;
                 return Err(ProtocolError::InflatesTooMuch { ratio });
             }
-            take(made)?;
+            let goes_on = take(made)?;
             let size = 1 << inflater.bits;
             if let Some(history) = inflater.history()
                 && !made.is_empty()
@@ -122,12 +148,22 @@ impl Inflating {
             if step.used + step.made == 0 {
                 return Err(ProtocolError::InvalidDeflate);
             }
+            if !goes_on {
+                let used = self.packed.len() - rest.len();
+                self.packed.drain(..used);
+                self.stage = if last { Stage::Ending } else { Stage::Stopped };
+                self.engine = Some(engine);
+                keep_room(room);
+                return Ok(());
+            }
         }
         keep_room(room);
         self.packed.clear();
         if last {
+            self.stage = Stage::Over;
             engine.give();
         } else {
+            self.stage = Stage::Done;
             self.engine = Some(engine);
         }
         Ok(())

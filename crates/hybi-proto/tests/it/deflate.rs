@@ -1,6 +1,6 @@
 //! Compressed messages (RFC 7692): each way, in any cut, with every choice.
 
-use hybi_proto::connection::{Done, Job};
+use hybi_proto::connection::{Done, Job, State};
 use hybi_proto::deflate::{Deflate, Params, Strategy as Search};
 use hybi_proto::error::ProtocolError;
 use hybi_proto::limits::Limits;
@@ -9,7 +9,7 @@ use hybi_proto::prepared::Prepared;
 use hybi_proto::queue::Item;
 use proptest::prelude::*;
 
-use crate::support::hex::Seen::{Binary, Error, Text};
+use crate::support::hex::Seen::{self, Binary, Error, Text};
 use crate::support::hex::{NOTHING, Ws, both, client, client_with, hex, server, server_with};
 
 fn all() -> Deflate {
@@ -429,6 +429,7 @@ proptest! {
         ops in ops(),
         cuts in proptest::collection::vec(1..2000_usize, 1..10),
         server_speaks in any::<bool>(),
+        in_parts in any::<bool>(),
     ) {
         let (mut from, mut to) = if server_speaks {
             (server(), client())
@@ -444,14 +445,538 @@ proptest! {
         let expected = say(&mut from, ops, &mut bytes);
         let mut rest = &bytes[..];
         let mut cuts = cuts.iter().cycle();
-        let mut seen = Vec::new();
+        let (mut seen, mut begun) = (Vec::new(), Vec::new());
         while !rest.is_empty() {
             let (piece, others) = rest.split_at(rest.len().min(*cuts.next().unwrap()));
-            seen.extend(to.events([piece.to_vec()]));
+            if in_parts {
+                to.conn.lend_inbox(Vec::with_capacity(to.conn.unread() + piece.len()));
+                bytes::BufMut::put_slice(&mut to.conn.inbox(), piece);
+                while let Some(event) = to.conn.next_part().unwrap() {
+                    let Event::Part(part) = event else { panic!("{event:?}") };
+                    begun.extend(&part.bytes);
+                    if part.last {
+                        seen.push(Binary(hex(&std::mem::take(&mut begun))));
+                    }
+                }
+            } else {
+                seen.extend(to.events([piece.to_vec()]));
+            }
             rest = others;
         }
         let expected: Vec<_> = expected.iter().map(|bytes| hex(bytes)).collect();
         let expected: Vec<_> = expected.iter().map(|hex| Binary(&hex[..])).collect();
         prop_assert_eq!(seen, expected);
+    }
+}
+
+/// Has each connection agreed, with windows of `bits` each way.
+fn narrow(mut ws: Ws, deflate: &Deflate, bits: u8) -> Ws {
+    let mut params = Params::default();
+    params.server_max_window_bits = Some(bits);
+    params.client_max_window_bits = Some(bits);
+    ws.conn.set_deflate(deflate, params);
+    ws
+}
+
+/// A server that leaves all to jobs, and has said this.
+fn with_jobs(said: &str) -> Ws {
+    let mut ws = deflating(server(), &all());
+    ws.conn.set_job_size(0);
+    ws.conn.send(said.into()).unwrap();
+    let job = ws.conn.take_job().unwrap();
+    ws.conn.finish_job(job.run());
+    ws
+}
+
+#[test]
+fn a_lost_job_closes_with_1011_and_nothing_follows_half_a_message() {
+    let lost = "88 23 03 f3 61 20 6d 65 73 73 61 67 65 20 63 6f 75 6c 64 20 6e 6f 74 20 62 65 20 63 \
+                6f 6d 70 72 65 73 73 65 64";
+    for (half, queued, closing) in [
+        (false, false, false),
+        (false, true, false),
+        (true, true, false),
+        (false, true, true),
+        (false, false, true),
+    ] {
+        let mut ws = with_jobs("before");
+        if half {
+            ws.conn.begin(Kind::Text).unwrap();
+            ws.conn.send_part("half".into()).unwrap();
+            let job = ws.conn.take_job().unwrap();
+            ws.conn.finish_job(job.run());
+            ws.conn.send_part(" of it".into()).unwrap();
+        } else {
+            ws.conn.send("whole".into()).unwrap();
+        }
+        ws.sent_bytes();
+        if queued {
+            ws.conn
+                .send_over(Item::new("plain", SendOptions::new().compress(false)))
+                .unwrap();
+        }
+        if closing {
+            ws.conn.close(None);
+        }
+        assert!(ws.conn.take_job().is_some());
+        ws.conn.lose_job();
+        assert_eq!(ws.sent(), lost, "{half} {queued} {closing}");
+        assert_eq!(ws.conn.buffered(), 0);
+        assert_eq!(ws.conn.dropped().closed, u64::from(queued));
+        assert_eq!(ws.conn.state(), State::Closing);
+    }
+}
+
+#[test]
+fn a_job_that_nothing_waits_for_is_neither_taken_nor_counts() {
+    for taken in [false, true] {
+        let mut ws = with_jobs("before");
+        ws.conn.begin(Kind::Text).unwrap();
+        ws.conn.send_part("given up".into()).unwrap();
+        let job = taken.then(|| ws.conn.take_job().unwrap());
+        assert!(ws.conn.awaits_job());
+        ws.conn.close(None);
+        assert!(!ws.conn.awaits_job() && !ws.conn.has_job());
+        if let Some(job) = job {
+            ws.conn.finish_job(job.run());
+        }
+        ws.conn.lose_job();
+        let bytes = ws.sent_bytes();
+        let mut peer = deflating(client(), &all());
+        let seen = peer.events([bytes]);
+        assert_eq!(seen, [Text("before"), Seen::CloseEmpty]);
+    }
+}
+
+#[test]
+fn a_message_within_the_limit_may_come_in_fragments_of_one_byte() {
+    for len in [1, 100, 10_000] {
+        let mut limits = Limits::default();
+        limits.message = Some(len);
+        let mut from = deflating(server(), &all());
+        let mut to = deflating(client_with(limits), &all());
+        from.conn.begin(Kind::Binary).unwrap();
+        let bytes: Vec<u8> = (0..len).map(|at| (at * at >> 3) as u8 ^ at as u8).collect();
+        for byte in bytes.chunks(1) {
+            from.conn.send_part(byte.to_vec().into()).unwrap();
+        }
+        from.conn.finish().unwrap();
+        let seen = to.events([from.sent_bytes()]);
+        assert_eq!(seen, [Binary(&hex(&bytes)[..])]);
+    }
+}
+
+#[test]
+fn a_limit_of_nothing_and_one_of_all_there_is_are_kept() {
+    for (limit, len, right) in [
+        (Some(0), 0, true),
+        (Some(0), 1, false),
+        (Some(usize::MAX), 100_000, true),
+        (None, 100_000, true),
+    ] {
+        let mut limits = Limits::default();
+        limits.message = limit;
+        let mut from = deflating(client(), &all());
+        let mut to = deflating(server_with(limits), &all());
+        from.conn
+            .send(Message::Binary(vec![7; len].into()))
+            .unwrap();
+        let seen = to.events([from.sent_bytes()]);
+        if right {
+            assert_eq!(seen, [Binary(&hex(&vec![7; len])[..])]);
+        } else {
+            assert_eq!(seen, [Error(ProtocolError::MessageTooBig { limit: 0 })]);
+        }
+        let mut limits = Limits::default();
+        limits.message = limit;
+        let mut to = deflating(client_with(limits), &all());
+        let claim = to.events(["c2 7f 7f ff ff ff ff ff ff ff"]);
+        assert_eq!(claim.len(), usize::from(limit == Some(0)));
+    }
+}
+
+#[test]
+fn what_inflates_to_the_steps_of_the_engine_comes_whole() {
+    for len in [32_usize << 10, (32 << 10) + 1, 64 << 10, 96 << 10] {
+        for alone in [false, true] {
+            let bytes: Vec<u8> = (0..len).map(|at| (at / 3 * at) as u8).collect();
+            let mut from = deflating(client(), &all().client_no_context_takeover(alone));
+            let mut to = deflating(server(), &all());
+            for _ in 0..3 {
+                from.conn
+                    .send(Message::Binary(bytes.clone().into()))
+                    .unwrap();
+                let sent = from.sent_bytes();
+                assert_eq!(to.events([sent]), [Binary(&hex(&bytes)[..])]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_character_is_never_torn_by_a_step_of_the_engine() {
+    let text = "\u{20ac}".repeat(40_000);
+    let mut from = deflating(client(), &all());
+    from.conn.send(text.as_str().into()).unwrap();
+    let sent = from.sent_bytes();
+    let mut to = deflating(server(), &all());
+    assert_eq!(to.events([sent.clone()]), [Text(&text[..])]);
+    let mut to = deflating(server(), &all());
+    let mut seen = String::new();
+    for byte in sent.chunks(7) {
+        bytes::BufMut::put_slice(&mut to.conn.inbox(), byte);
+        while let Ok(Some(Event::Part(part))) = to.conn.next_part() {
+            seen.push_str(std::str::from_utf8(&part.bytes).unwrap());
+        }
+    }
+    assert!(seen == text);
+}
+
+#[test]
+fn a_final_block_may_end_in_any_fragment() {
+    for frames in [
+        &["41 07 f3 48 cd c9 c9 07 00", "80 01 00"][..],
+        &["41 00", "00 07 f3 48 cd c9 c9 07 00", "00 00", "80 00"],
+        &["41 03 f3 48 cd", "89 00", "00 03 c9 c9 07", "80 01 00"],
+    ] {
+        let mut ws = deflating(client(), &all());
+        // What was said before is forgotten with the stream.
+        assert_eq!(ws.frames(["c1 07 f2 48 cd c9 c9 07 00"]), [Text("Hello")]);
+        let seen = ws.frames(frames.iter().copied());
+        assert_eq!(seen[seen.len() - 1..], [Text("Hello")]);
+        assert_eq!(ws.frames(["c1 07 f2 48 cd c9 c9 07 00"]), [Text("Hello")]);
+    }
+}
+
+#[test]
+fn a_message_of_which_the_rest_is_skipped_leaves_the_window_as_it_is_said() {
+    let mut from = deflating(server(), &all());
+    let mut to = deflating(client(), &all());
+    from.conn.begin(Kind::Text).unwrap();
+    from.conn.send_part("the first part of it,".into()).unwrap();
+    bytes::BufMut::put_slice(&mut to.conn.inbox(), &from.sent_bytes());
+    assert!(matches!(to.conn.next_part(), Ok(Some(Event::Part(_)))));
+    to.conn.skip();
+    from.conn
+        .send_part(" the second part of it".into())
+        .unwrap();
+    from.conn.finish().unwrap();
+    from.conn.send("the second part of it".into()).unwrap();
+    let sent = from.sent_bytes();
+    for piece in sent.chunks(3) {
+        bytes::BufMut::put_slice(&mut to.conn.inbox(), piece);
+        if let Some(event) = to.conn.next_owned().unwrap() {
+            assert_eq!(Seen::from(event), Text("the second part of it"));
+        }
+    }
+    assert_eq!(to.conn.messages_received(), 2);
+}
+
+/// Inflates with a window of exactly so many bytes, as RFC 1951 says, and says how far back it has
+/// looked.
+struct Reference {
+    said: Vec<u8>,
+    furthest: usize,
+}
+
+struct Bits<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Bits<'_> {
+    fn bit(&mut self) -> usize {
+        let bit = self.bytes[self.at / 8] >> (self.at % 8) & 1;
+        self.at += 1;
+        bit.into()
+    }
+
+    fn bits(&mut self, n: usize) -> usize {
+        (0..n).map(|at| self.bit() << at).sum()
+    }
+}
+
+/// A code by the lengths of its symbols' words (RFC 1951 §3.2.2): a symbol for each word with a one
+/// before it.
+struct Code(Vec<Option<usize>>);
+
+impl Code {
+    fn new(lengths: &[usize]) -> Self {
+        let (mut symbols, mut word) = (vec![None; 1 << 16], 0);
+        for len in 1..16 {
+            word <<= 1;
+            for (symbol, _) in lengths.iter().enumerate().filter(|(_, l)| **l == len) {
+                symbols[1 << len | word] = Some(symbol);
+                word += 1;
+            }
+        }
+        Self(symbols)
+    }
+
+    fn next(&self, bits: &mut Bits<'_>) -> usize {
+        let mut word = 1;
+        loop {
+            word = word << 1 | bits.bit();
+            if let Some(symbol) = self.0[word] {
+                return symbol;
+            }
+        }
+    }
+}
+
+impl Reference {
+    fn message(&mut self, payload: &[u8]) -> Vec<u8> {
+        let from = self.said.len();
+        let bytes = [payload, &[0, 0, 0xff, 0xff]].concat();
+        let mut bits = Bits {
+            bytes: &bytes,
+            at: 0,
+        };
+        while bits.at.div_ceil(8) < bytes.len() {
+            let last = bits.bit();
+            match bits.bits(2) {
+                0 => {
+                    bits.at = bits.at.next_multiple_of(8);
+                    let len = bits.bits(16);
+                    assert_eq!(bits.bits(16), len ^ 0xffff);
+                    let at = bits.at / 8;
+                    self.said.extend(&bytes[at..at + len]);
+                    bits.at += 8 * len;
+                }
+                kind => self.block(&mut bits, kind),
+            }
+            assert_eq!(last, 0, "we make no final block");
+        }
+        self.said[from..].to_vec()
+    }
+
+    fn block(&mut self, bits: &mut Bits<'_>, kind: usize) {
+        let (literals, distances) = if kind == 1 {
+            let fixed = [8; 144].into_iter().chain([9; 112]).chain([7; 24]);
+            let fixed: Vec<usize> = fixed.chain([8; 8]).collect();
+            (Code::new(&fixed), Code::new(&[5; 30]))
+        } else {
+            let (lit, dist, len) = (bits.bits(5) + 257, bits.bits(5) + 1, bits.bits(4) + 4);
+            let mut lengths = [0; 19];
+            let order = [
+                16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15,
+            ];
+            order[..len]
+                .iter()
+                .for_each(|&at| lengths[at] = bits.bits(3));
+            let code = Code::new(&lengths);
+            let mut lengths: Vec<usize> = Vec::new();
+            while lengths.len() < lit + dist {
+                let (what, times) = match code.next(bits) {
+                    16 => (*lengths.last().unwrap(), 3 + bits.bits(2)),
+                    17 => (0, 3 + bits.bits(3)),
+                    18 => (0, 11 + bits.bits(7)),
+                    len => (len, 1),
+                };
+                lengths.extend(std::iter::repeat_n(what, times));
+            }
+            (Code::new(&lengths[..lit]), Code::new(&lengths[lit..]))
+        };
+        loop {
+            let len = match literals.next(bits) {
+                256 => return,
+                285 => 258,
+                literal @ 0..256 => {
+                    self.said.push(literal as u8);
+                    continue;
+                }
+                code @ 257..265 => code - 254,
+                code => {
+                    let extra = (code - 261) / 4;
+                    (4 + (code - 265) % 4 << extra) + 3 + bits.bits(extra)
+                }
+            };
+            let back = match distances.next(bits) {
+                code @ 0..4 => code + 1,
+                code => {
+                    let extra = (code - 2) / 2;
+                    (2 + code % 2 << extra) + 1 + bits.bits(extra)
+                }
+            };
+            self.furthest = self.furthest.max(back);
+            let from = self.said.len() - back;
+            (from..from + len).for_each(|at| self.said.push(self.said[at]));
+        }
+    }
+}
+
+/// The payload of a server's frame.
+fn payload_of(frame: &[u8]) -> &[u8] {
+    match frame[1] {
+        126 => &frame[4..],
+        127 => &frame[10..],
+        _ => &frame[2..],
+    }
+}
+
+#[test]
+#[cfg_attr(miri, ignore)]
+fn nothing_that_is_sent_looks_further_back_than_the_window() {
+    let words = |seed: usize, len: usize| -> Vec<u8> {
+        let word = |at: usize| format!("{} of {}, ", (at + seed) % 701, at * at % 97);
+        let mut all: Vec<u8> = (0..len).flat_map(|at| word(at).into_bytes()).collect();
+        all.truncate(len);
+        all
+    };
+    for bits in 9..=15 {
+        for level in [0, 1, 2, 3, 6, 9] {
+            for jobs in [false, true] {
+                let deflate = all().level(level).client_max_window_bits(15);
+                let mut ws = narrow(server(), &deflate, bits);
+                if jobs {
+                    ws.conn.set_job_size(0);
+                }
+                let mut reference = Reference {
+                    said: Vec::new(),
+                    furthest: 0,
+                };
+                for (seed, len) in [(0, 300), (1, 36_000), (0, 300), (2, 1_000)] {
+                    let said = words(seed, len);
+                    ws.conn.send(Message::Binary(said.clone().into())).unwrap();
+                    if let Some(job) = ws.conn.take_job() {
+                        ws.conn.finish_job(job.run());
+                    }
+                    let frame = ws.sent_bytes();
+                    assert!(reference.message(payload_of(&frame)) == said);
+                }
+                assert!(
+                    reference.furthest <= 1 << bits,
+                    "{bits} bits, level {level}"
+                );
+                assert!(
+                    level == 0 || reference.furthest > 1 << (bits - 2),
+                    "{bits}, {level}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn an_engine_of_another_thread_serves_as_well() {
+    let mut from = deflating(server(), &all());
+    let mut to = deflating(client(), &all());
+    for n in 0..6 {
+        let thread = std::thread::spawn(move || {
+            if n == 3 {
+                // A thread whose engines have served others, and one of whose tasks has panicked.
+                let mut other = deflating(server(), &all());
+                other.conn.send("quite another thing".into()).unwrap();
+                let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| panic!("once")));
+            }
+            let text = format!("the same words, number {n}");
+            from.conn.send(text.as_str().into()).unwrap();
+            let sent = from.sent_bytes();
+            assert_eq!(to.events([sent]), [Text(&text[..])]);
+            (from, to)
+        });
+        (from, to) = thread.join().unwrap();
+    }
+}
+
+#[test]
+fn a_message_in_progress_goes_with_the_decoder_that_is_detached() {
+    let mut ws = deflating(client(), &all());
+    for frames in [
+        &["41 03 f2 48 cd", "80 04 c9 c9 07 00"],
+        &["41 03 f2 00 11", "80 02 00 00"],
+    ] {
+        assert_eq!(ws.frames([frames[0]]), NOTHING);
+        let decoder = ws.conn.detach();
+        assert_eq!(ws.conn.next(), Ok(None));
+        ws.conn.attach(decoder);
+        assert_eq!(ws.frames([frames[1]]), [Text("Hello")]);
+    }
+}
+
+#[test]
+fn parts_of_what_inflates_to_much_are_small_and_come_without_more_bytes() {
+    let mut limits = Limits::default();
+    limits.message = None;
+    let frame = zeros(1 << 20);
+    let mut fragments = vec![0x42];
+    fragments.extend(&frame[1..]);
+    fragments.extend([0x80, 0x80, 0, 0, 0, 0]);
+    for bytes in [frame.clone(), fragments] {
+        for skips in [false, true] {
+            let mut to = deflating(server_with(limits.clone()), &all());
+            let piece = [&bytes[..], &frame].concat();
+            to.conn.lend_inbox(Vec::with_capacity(piece.len()));
+            bytes::BufMut::put_slice(&mut to.conn.inbox(), &piece);
+            let mut len = 0;
+            loop {
+                let Ok(Some(Event::Part(part))) = to.conn.next_part() else {
+                    panic!("the rest has come");
+                };
+                assert!(part.bytes.len() <= 128 << 10, "{}", part.bytes.len());
+                len += part.bytes.len();
+                if skips || part.last {
+                    break;
+                }
+            }
+            if skips {
+                to.conn.skip();
+            } else {
+                assert_eq!(len, 1 << 20);
+            }
+            let next = to.conn.next_owned();
+            let Ok(Some(Event::Message(next))) = next else {
+                panic!(
+                    "the next one has come: {next:?}, {skips} {}",
+                    to.conn.unread()
+                );
+            };
+            assert_eq!(next.len(), 1 << 20);
+            assert_eq!(to.conn.messages_received(), 2);
+        }
+        // Who skips goes on in parts.
+        let mut to = deflating(server_with(limits.clone()), &all());
+        let piece = [&bytes[..], b"\x81\x81\0\0\0\0a"].concat();
+        to.conn.lend_inbox(Vec::with_capacity(piece.len()));
+        bytes::BufMut::put_slice(&mut to.conn.inbox(), &piece);
+        assert!(matches!(to.conn.next_part(), Ok(Some(Event::Part(_)))));
+        to.conn.skip();
+        let Ok(Some(Event::Part(part))) = to.conn.next_part() else {
+            panic!("the next one has come");
+        };
+        assert_eq!((&part.bytes[..], part.last), (&b"a"[..], true));
+    }
+}
+
+#[test]
+fn the_limit_holds_for_all_parts_of_what_is_inflated() {
+    let limit = 1 << 20;
+    for (len, right) in [(limit, true), (limit + 1, false)] {
+        let mut limits = Limits::default();
+        limits.message = Some(limit);
+        let mut to = deflating(server_with(limits), &all());
+        let mut seen = 0;
+        let mut over = Ok(false);
+        for piece in zeros(len).chunks(100) {
+            bytes::BufMut::put_slice(&mut to.conn.inbox(), piece);
+            loop {
+                match to.conn.next_part() {
+                    Ok(Some(Event::Part(part))) => {
+                        seen += part.bytes.len();
+                        over = Ok(part.last);
+                    }
+                    Ok(_) => break,
+                    Err(error) => {
+                        over = Err(error);
+                        break;
+                    }
+                }
+            }
+        }
+        if right {
+            assert_eq!((seen, over), (limit, Ok(true)));
+        } else {
+            assert_eq!(over, Err(ProtocolError::MessageTooBig { limit }));
+        }
     }
 }

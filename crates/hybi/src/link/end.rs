@@ -44,6 +44,7 @@ impl<S: Io> Link<S> {
         self.entry = None;
         self.cut |= self.connection.buffered() > 0;
         self.connection.clear();
+        self.offloaded = None;
         self.deadlines.clear();
         self.pings = None;
         self.end = End::Ended;

@@ -131,15 +131,20 @@ impl<S: Io> Link<S> {
     /// Drains the outbox and everything that the transport itself holds back.
     #[inline]
     pub(crate) fn poll_flush(&mut self) -> Poll<()> {
-        ready!(self.poll_drain());
+        let drained = self.poll_drain();
+        if !self.connection.outbox().is_empty() {
+            return drained;
+        }
         let Some(io) = &mut self.io else {
-            return Poll::Ready(());
+            return drained;
         };
+        // What was written does not wait for what another thread compresses.
         let mut cx = Context::from_waker(&self.waker);
         if let Err(error) = ready!(Pin::new(io).poll_flush(&mut cx)) {
             self.break_off(error);
+            return Poll::Ready(());
         }
-        Poll::Ready(())
+        drained
     }
 
     /// Nothing can be written any more. That is no fault if the peer has closed already, and did
@@ -150,6 +155,7 @@ impl<S: Io> Link<S> {
         }
         self.cut |= self.connection.buffered() > 0;
         self.connection.clear();
+        self.offloaded = None;
         self.deadlines.note(Owed::Write, false);
         // A transport that fails to write need not wake who reads, in another task.
         self.waker.wake_by_ref();

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use hybi_proto::connection::Done;
+use hybi_proto::connection::{Done, Job};
 use hybi_proto::handshake::Extensions;
 use tokio::runtime::Handle as Runtime;
 use tokio::task::{JoinError, JoinHandle};
@@ -12,8 +12,16 @@ use super::Link;
 use crate::io::Io;
 use crate::options::Options;
 
-/// The compression of a piece of a message, which waits for its turn or runs.
-pub(super) type Offloaded = JoinHandle<Result<Done, JoinError>>;
+/// The compression of a piece of a message, which waits for its turn or runs. Dropped, it gives its
+/// turn up.
+#[derive(Debug)]
+pub(super) struct Offloaded(JoinHandle<Result<Done, JoinError>>);
+
+impl Drop for Offloaded {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
 
 impl<S: Io> Link<S> {
     /// Takes note of what the opening handshake has settled.
@@ -31,13 +39,13 @@ impl<S: Io> Link<S> {
 
     /// Whether another thread compresses what is next.
     pub(crate) fn is_offloaded(&self) -> bool {
-        self.offloaded.is_some() || self.connection.has_job()
+        self.connection.awaits_job()
     }
 
     /// Has compressed elsewhere what is next, if it is long; true if that has been framed.
     #[inline]
     pub(super) fn poll_offloaded(&mut self) -> Poll<bool> {
-        if self.is_offloaded() {
+        if self.is_offloaded() || self.offloaded.is_some() {
             self.poll_job()
         } else {
             Poll::Ready(false)
@@ -46,24 +54,22 @@ impl<S: Io> Link<S> {
 
     #[cold]
     fn poll_job(&mut self) -> Poll<bool> {
-        // A job that was taken before this one was given up.
-        if self.connection.has_job() {
-            // Without a runtime, it is for the next call that has one.
-            let Ok(runtime) = Runtime::try_current() else {
-                return Poll::Pending;
-            };
-            let Some(job) = self.connection.take_job() else {
-                return Poll::Ready(false);
-            };
-            let places = self.deadlines.options().deflate_places();
-            self.offloaded = Some(runtime.spawn(async move {
-                // They are never closed.
-                let _place = places.acquire_owned().await;
-                tokio::task::spawn_blocking(|| job.run()).await
-            }));
-        }
-        let Some(task) = &mut self.offloaded else {
+        if !self.is_offloaded() {
+            // It was given up.
+            self.offloaded = None;
             return Poll::Ready(false);
+        }
+        if let Some(job) = self.connection.take_job() {
+            let Ok(runtime) = Runtime::try_current() else {
+                // Nobody but who calls would see to it.
+                self.connection.finish_job(job.run());
+                return Poll::Ready(true);
+            };
+            self.offloaded = Some(self.offload(&runtime, job));
+        }
+        let Some(Offloaded(task)) = &mut self.offloaded else {
+            self.connection.lose_job();
+            return Poll::Ready(true);
         };
         let mut cx = Context::from_waker(&self.waker);
         let Poll::Ready(done) = Pin::new(task).poll(&mut cx) else {
@@ -76,5 +82,20 @@ impl<S: Io> Link<S> {
             Ok(Err(_)) | Err(_) => self.connection.lose_job(),
         }
         Poll::Ready(true)
+    }
+
+    fn offload(&self, runtime: &Runtime, job: Job) -> Offloaded {
+        let places = self.deadlines.options().deflate_places();
+        Offloaded(runtime.spawn(async move {
+            // They are never closed.
+            let place = places.acquire_owned().await;
+            let run = move || {
+                let done = job.run();
+                // Who gives up while it runs does not make room for another.
+                drop(place);
+                done
+            };
+            tokio::task::spawn_blocking(run).await
+        }))
     }
 }

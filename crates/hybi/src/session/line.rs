@@ -23,17 +23,16 @@ pub(super) struct Line {
 #[derive(Debug)]
 pub(super) struct Leaving {
     item: Item,
-    /// Not queued there yet if there is none.
+    /// When it will have; not queued there yet if there is none.
     end: Option<End>,
 }
 
-/// When a message has left.
+/// When a message that a connection was handed has left.
 #[derive(Clone, Copy, Debug)]
 enum End {
-    /// When the connection has sent so many bytes.
+    /// When so many bytes have.
     Bytes(u64),
-    /// When it has framed so many messages, and all of that has left: it leaves in fragments, or is
-    /// being compressed.
+    /// When so many messages have: it is not framed whole, and how long it is then is not known.
     Messages(u64),
 }
 
@@ -78,24 +77,27 @@ impl Line {
     fn queue(&self, item: Item) -> Option<End> {
         let shared = self.sender.handle().shared();
         let mut link = shared.lock();
-        let before = link.connection.messages_sent();
         // The receiver learns why it cannot be queued.
         shared.offer(&mut link, item, &Overflow::Wait).ok()?;
         // It was cut off, and what was buffered is gone.
         link.may_send().ok()?;
         let stats = link.stats();
-        Some(if stats.messages_sent > before {
-            End::Bytes(stats.bytes_sent + stats.buffered as u64)
-        } else {
-            End::Messages(before + 1)
+        let unframed = link.connection.unframed() as u64;
+        Some(match unframed {
+            0 => End::Bytes(stats.bytes_sent + stats.buffered as u64),
+            _ => End::Messages(stats.messages_sent + unframed),
         })
     }
 
     fn has_left(&self, leaving: &Option<Leaving>) -> bool {
+        let link = self.sender.handle().lock();
         match leaving.as_ref().and_then(|leaving| leaving.end) {
             None => false,
-            Some(End::Bytes(end)) => self.sender.stats().bytes_sent >= end,
-            Some(End::Messages(n)) => self.sender.handle().lock().connection.have_left(n),
+            Some(End::Bytes(bytes)) => link.stats().bytes_sent >= bytes,
+            Some(End::Messages(messages)) => {
+                let framed = link.connection.messages_sent() >= messages;
+                framed && link.connection.unsent() == 0
+            }
         }
     }
 

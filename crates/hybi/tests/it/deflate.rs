@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use crate::cancel::poll_times;
 use crate::support::{echo, ends, settle};
 
-fn deflating() -> Options {
+pub(crate) fn deflating() -> Options {
     Options::new().deflate(Deflate::default())
 }
 
@@ -24,7 +24,7 @@ fn both() -> (WebSocket, WebSocket) {
 }
 
 /// Text that deflate makes shorter, and more of which makes no other.
-fn prose(len: usize) -> String {
+pub(crate) fn prose(len: usize) -> String {
     let word = |at: usize| format!("{} words of number {at}, ", at * at % 97);
     let mut prose: String = (0..=len / 12).map(word).collect();
     prose.truncate(len);
@@ -32,7 +32,7 @@ fn prose(len: usize) -> String {
 }
 
 /// What no compressor makes shorter.
-fn noise(len: usize) -> Vec<u8> {
+pub(crate) fn noise(len: usize) -> Vec<u8> {
     let mut state = 1_u64;
     let byte = |_| {
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1);

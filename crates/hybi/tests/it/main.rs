@@ -10,6 +10,8 @@ mod close;
 mod deadlines;
 #[cfg(feature = "deflate")]
 mod deflate;
+#[cfg(feature = "deflate")]
+mod deflate_jobs;
 mod driven;
 mod errors;
 mod events;

@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used)] // a test panics
 
 mod answers;
+#[cfg(feature = "deflate")]
+mod compression;
 mod frames;
 mod masks;
 mod opening;
