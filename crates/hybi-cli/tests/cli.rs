@@ -190,6 +190,34 @@ where
 }
 
 #[test]
+fn messages_are_compressed_where_both_sides_want_it() {
+    for (serve, connect, compressed) in [
+        (&[][..], &[][..], false),
+        (&["--deflate"], &[], true),
+        (
+            &["--deflate-level", "9", "--deflate-window-bits", "15"],
+            &[],
+            true,
+        ),
+        (&["--deflate"], &["--no-deflate"], false),
+        (&["--deflate"], &["--deflate-no-context-takeover"], true),
+    ] {
+        let (_server, address) = Hybi::serve(serve);
+        let url = format!("ws://{address}/");
+        let mut client = Hybi::start(&[&["connect", url.as_str()], connect].concat());
+        let line = client.stderr.recv_timeout(PATIENCE);
+        let line = line.expect("a line on stderr");
+        assert_eq!(line.contains("compressed"), compressed, "{line}");
+        let text = "all work and no play ".repeat(100);
+        for _ in 0..2 {
+            client.write(format!("{text}\n"));
+            assert_eq!(client.line(), text);
+        }
+        assert_eq!(client.end().status, Some(0));
+    }
+}
+
+#[test]
 fn lines_come_back_as_lines() {
     let (_server, address) = Hybi::serve(&[]);
     let mut client = Hybi::connect(address, &[]);
