@@ -86,15 +86,6 @@ impl Connection {
         self.rare.as_ref().is_some_and(|rare| rare.job.is_some())
     }
 
-    /// Whether what is next waits for a job to be done, or to be taken. A job that was taken before
-    /// and that nothing waits for was given up: it need not be done.
-    #[must_use]
-    #[inline]
-    pub fn awaits_job(&self) -> bool {
-        let outgoing = self.rare.as_deref().and_then(|rare| rare.outgoing.as_ref());
-        outgoing.is_some_and(|outgoing| outgoing.awaits_job())
-    }
-
     /// Takes something to compress, if that is next. All that is sent meanwhile waits until it is
     /// [done](Self::finish_job), but for control frames.
     #[must_use]

@@ -117,6 +117,15 @@ impl Connection {
         number
     }
 
+    /// Whether what is next waits for a job to be done, or to be taken. A job that was taken before
+    /// and that nothing waits for was given up: it need not be done.
+    #[must_use]
+    #[inline]
+    pub fn awaits_job(&self) -> bool {
+        let outgoing = self.rare.as_deref().and_then(|rare| rare.outgoing.as_ref());
+        outgoing.is_some_and(Outgoing::awaits_job)
+    }
+
     /// The message of which a job with this number compresses a piece.
     pub(super) fn outgoing_of_job(&mut self, job: u32) -> Option<&mut Outgoing> {
         let outgoing = self.rare.as_mut()?.outgoing.as_mut()?;

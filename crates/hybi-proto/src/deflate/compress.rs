@@ -6,8 +6,8 @@
 use bytes::Bytes;
 
 use super::history::History;
-use super::zlib::{self, Config};
-use super::{Deflate, MIN_BITS, TAIL};
+use super::zlib;
+use super::{Config, Deflate, MIN_BITS, TAIL};
 
 /// The sending half of an agreement.
 #[derive(Debug)]

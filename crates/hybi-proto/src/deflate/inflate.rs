@@ -6,8 +6,8 @@
 use std::cell::Cell;
 
 use super::history::History;
-use super::zlib::{End, Fault, Inflate};
-use super::{Deflate, TAIL};
+use super::zlib::Inflate;
+use super::{Deflate, End, Fault, TAIL};
 use crate::error::ProtocolError;
 
 /// The receiving half of an agreement.

@@ -19,7 +19,7 @@ use std::fmt;
 
 pub(crate) use compress::{Compressor, Work, alone};
 pub(crate) use inflate::{ENOUGH, Inflater, Inflating};
-pub(crate) use zlib::{AVAILABLE, Config};
+pub(crate) use zlib::AVAILABLE;
 
 /// How messages are compressed, if the peer agrees.
 ///
@@ -77,6 +77,37 @@ pub struct Params {
     pub client_max_window_bits: Option<u8>,
 }
 
+/// What a compressor is set to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Config {
+    level: u8,
+    strategy: Strategy,
+    mem_level: u8,
+    bits: u8,
+}
+
+/// What no engine can do.
+#[derive(Clone, Copy, Debug)]
+struct Fault;
+
+/// What one step of an inflater has used and made.
+#[derive(Clone, Copy, Debug)]
+struct Progress {
+    used: usize,
+    made: usize,
+    end: Option<End>,
+}
+
+/// Why no more comes of what follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "deflate"), allow(dead_code))] // the engines say it
+enum End {
+    /// That was a final block.
+    Final,
+    /// It is not deflate.
+    Fault,
+}
+
 /// The largest window of deflate.
 pub(crate) const MAX_BITS: u8 = 15;
 
@@ -119,7 +150,7 @@ impl Deflate {
         Self::default()
     }
 
-    /// The fewest bytes, for four times the time: level 9, windows of 15 bits, memory level 8.
+    /// The fewest bytes, for up to twice the time: level 9, windows of 15 bits, memory level 8.
     #[must_use]
     pub fn best() -> Self {
         Self::new()

@@ -1,38 +1,13 @@
 //! In the place of the engines where the feature `deflate` is off: there are none, and nothing is
 //! agreed on that would need them.
 
-use super::Strategy;
 use super::history::History;
+use super::{Config, Fault, Progress};
 
 pub(crate) const AVAILABLE: bool = false;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Config {
-    pub(super) level: u8,
-    pub(super) strategy: Strategy,
-    pub(super) mem_level: u8,
-    pub(super) bits: u8,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Fault;
-
 #[derive(Debug)]
 pub(super) enum Inflate {}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Progress {
-    pub(super) used: usize,
-    pub(super) made: usize,
-    pub(super) end: Option<End>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code)] // nothing is ever inflated
-pub(super) enum End {
-    Final,
-    Fault,
-}
 
 pub(super) fn deflate(
     _: Config,

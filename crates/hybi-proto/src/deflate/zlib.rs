@@ -10,23 +10,10 @@ use std::fmt;
 use zlib_rs::{DeflateConfig, DeflateFlush, InflateFlush, Status};
 
 use super::history::{History, Mark};
-use super::{MAX_BITS, Strategy};
+use super::{Config, End, Fault, MAX_BITS, Progress, Strategy};
 
 /// Whether there are engines.
 pub(crate) const AVAILABLE: bool = true;
-
-/// What a compressor is set to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Config {
-    pub(super) level: u8,
-    pub(super) strategy: Strategy,
-    pub(super) mem_level: u8,
-    pub(super) bits: u8,
-}
-
-/// What no engine can do.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Fault;
 
 /// A compressor of the thread's.
 struct Deflater {
@@ -38,23 +25,6 @@ struct Deflater {
 
 /// An inflater of the thread's.
 pub(super) struct Inflate(zlib_rs::Inflate);
-
-/// What one step has used and made.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Progress {
-    pub(super) used: usize,
-    pub(super) made: usize,
-    pub(super) end: Option<End>,
-}
-
-/// Why no more comes of what follows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    /// That was a final block.
-    Final,
-    /// It is not deflate.
-    Fault,
-}
 
 /// A thread keeps so many of each, those that were used last.
 const KEPT: usize = 4;
