@@ -54,6 +54,13 @@ pub struct Done {
     bytes: Bytes,
 }
 
+impl Packing {
+    /// Whether another thread has to compress what is next.
+    pub(super) fn awaits_job(self) -> bool {
+        matches!(self, Self::Job { .. })
+    }
+}
+
 impl Job {
     /// Does it. It takes some 15 ms for each MiB.
     #[must_use]
@@ -92,7 +99,7 @@ impl Connection {
     #[inline]
     pub fn awaits_job(&self) -> bool {
         let outgoing = self.rare.as_deref().and_then(|rare| rare.outgoing.as_ref());
-        outgoing.is_some_and(|outgoing| outgoing.awaits_job())
+        outgoing.is_some_and(|outgoing| outgoing.packing.awaits_job())
     }
 
     /// Takes something to compress, if that is next. All that is sent meanwhile waits until it is

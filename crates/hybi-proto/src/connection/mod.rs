@@ -275,8 +275,8 @@ impl Connection {
     }
 
     /// As [`next_owned`](Self::next_owned), but a message comes in parts: each [`Event::Part`] is
-    /// what is here of it, for messages that memory should not hold. Text is cut between two
-    /// characters. The limit holds for the whole of it.
+    /// what is here of it, for messages that memory should not hold; of one that was compressed it is
+    /// less than 96 KiB. Text is cut between two characters. The limit holds for the whole of it.
     ///
     /// Whoever goes on with `next` or `next_owned` in the middle of a message is spared the rest, as
     /// after [`skip`](Self::skip).

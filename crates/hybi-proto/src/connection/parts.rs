@@ -32,12 +32,7 @@ pub(super) struct Outgoing {
 impl Outgoing {
     /// Whether nothing of it can be framed now.
     fn waits(&self) -> bool {
-        self.awaits_job() || (self.rest.is_empty() && !self.last)
-    }
-
-    /// Whether another thread has to compress `rest` first.
-    pub(super) fn awaits_job(&self) -> bool {
-        matches!(self.packing, Packing::Job { .. })
+        self.packing.awaits_job() || (self.rest.is_empty() && !self.last)
     }
 }
 
