@@ -542,7 +542,7 @@ impl Connection {
             if outgoing.opcode == Opcode::Continuation {
                 rare.dropped.closed += std::mem::take(&mut rare.queue).count() as u64;
             } else {
-                self.encode_queue(self.framed());
+                self.encode_unbegun();
             }
         }
         if self.has_queue() {

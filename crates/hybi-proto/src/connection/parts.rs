@@ -306,13 +306,18 @@ impl Connection {
             Some(_) => {
                 let rare = self.rare();
                 (rare.outgoing, rare.job) = (None, None);
-                // What was compressed of it refers to nothing that the peer will get.
-                if let Some(compressor) = self.encoder.any_compressor() {
-                    compressor.forget();
-                }
-                self.encode_queue(self.framed());
+                self.encode_unbegun();
             }
         }
+    }
+
+    /// Frames what waited behind a message that was given up before any of it was framed.
+    pub(super) fn encode_unbegun(&mut self) {
+        // What was compressed of it is nothing that the peer will get.
+        if let Some(compressor) = self.encoder.any_compressor() {
+            compressor.forget();
+        }
+        self.encode_queue(self.framed());
     }
 
     /// The message that was begun and is not finished.

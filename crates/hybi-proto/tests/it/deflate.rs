@@ -550,6 +550,38 @@ fn a_job_that_nothing_waits_for_is_neither_taken_nor_counts() {
 }
 
 #[test]
+fn what_was_compressed_and_given_up_is_not_referred_to() {
+    let words: String = (0..2_000)
+        .map(|n| format!("{} of {n}, ", n * n % 97))
+        .collect();
+    let (long, end) = (&words[..5_000], &words[4_100..5_000]);
+    for closes in [false, true] {
+        let mut ws = deflating(server(), &all());
+        ws.conn.set_job_size(1_000);
+        // So much waits to leave that what comes next is compressed and not framed.
+        let plain = SendOptions::new().compress(false);
+        ws.conn
+            .send_over(Item::new(vec![7; 70_000], plain))
+            .unwrap();
+        ws.conn.begin(Kind::Text).unwrap();
+        ws.conn.send_part(long.to_owned().into()).unwrap();
+        let job = ws.conn.take_job().unwrap();
+        ws.conn.finish_job(job.run());
+        ws.conn.send_over(Message::from(end)).unwrap();
+        if closes {
+            ws.conn.close(None);
+        } else {
+            ws.conn.abandon();
+        }
+        let mut peer = deflating(client(), &all());
+        let seen = peer.events([ws.sent_bytes()]);
+        let (zeroth, expected) = (hex(&[7; 70_000]), [Text(end), Seen::CloseEmpty]);
+        assert_eq!(seen[0], Binary(&zeroth[..]));
+        assert_eq!(seen[1..], expected[..1 + usize::from(closes)]);
+    }
+}
+
+#[test]
 fn a_message_within_the_limit_may_come_in_fragments_of_one_byte() {
     for len in [1, 100, 10_000] {
         let mut limits = Limits::default();
