@@ -6,7 +6,7 @@ use hybi_proto::error::ProtocolError;
 use hybi_proto::limits::Limits;
 use hybi_proto::message::{Event, Kind, Message, MessageRef, SendOptions};
 use hybi_proto::prepared::Prepared;
-use hybi_proto::queue::Item;
+use hybi_proto::queue::{Item, Overflow};
 use proptest::prelude::*;
 
 use crate::support::hex::Seen::{self, Binary, Error, Text};
@@ -875,5 +875,223 @@ fn the_limit_holds_for_all_parts_of_what_is_inflated() {
         } else {
             assert_eq!(over, Err(ProtocolError::MessageTooBig { limit }));
         }
+    }
+}
+
+/// What may happen to a connection, at any time.
+#[derive(Clone, Copy, Debug)]
+enum Move {
+    Send(usize, u8),
+    Begin,
+    Part(usize),
+    Finish,
+    Abandon,
+    Take,
+    Done(usize),
+    Lose,
+    Drain(usize),
+    Ping,
+    Close,
+}
+
+fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let one = prop_oneof![
+        12 => (0..3000_usize, 0..6_u8).prop_map(|(len, how)| Move::Send(len, how)),
+        4 => Just(Move::Begin),
+        6 => (1..3000_usize).prop_map(Move::Part),
+        4 => Just(Move::Finish),
+        2 => Just(Move::Abandon),
+        8 => Just(Move::Take),
+        8 => (0..3_usize).prop_map(Move::Done),
+        1 => Just(Move::Lose),
+        8 => (1..4000_usize).prop_map(Move::Drain),
+        2 => Just(Move::Ping),
+        1 => Just(Move::Close),
+    ];
+    proptest::collection::vec(one, 1..60)
+}
+
+/// A connection to which anything happens, and its peer.
+struct Play {
+    ws: Ws,
+    peer: Ws,
+    jobs: Vec<Job>,
+    /// All that was said whole, and all that came.
+    said: Vec<Vec<u8>>,
+    part: Option<Vec<u8>>,
+    came: Vec<Vec<u8>>,
+    closed: bool,
+}
+
+impl Play {
+    /// Words of which the others are made, too, and which no other message begins with.
+    fn words(&mut self, len: usize) -> Vec<u8> {
+        let number = self.said.len();
+        self.said.push(Vec::new());
+        let mut words = format!("<{number}>").into_bytes();
+        words.extend(
+            (number..)
+                .flat_map(|n| format!("{} and ", n * 7 % 31).into_bytes())
+                .take(len),
+        );
+        words
+    }
+
+    fn say(&mut self, len: usize, how: u8) {
+        let words = self.words(len);
+        *self.said.last_mut().expect("it is there") = words.clone();
+        let message = Message::from(words);
+        let plain = SendOptions::new().compress(false);
+        let conn = &mut self.ws.conn;
+        // What is refused does not come.
+        let _ = match how {
+            0 => conn.send(message),
+            1 => conn.send_over(Item::new(message, plain)),
+            2 => conn.send_over(Prepared::new(message)),
+            3 => conn.offer(message, &Overflow::DropOldest, false).map(drop),
+            4 => conn
+                .offer(message, &Overflow::Conflate("k".into()), false)
+                .map(drop),
+            _ => conn.offer(message, &Overflow::DropNewest, false).map(drop),
+        };
+    }
+
+    fn turn(&mut self, turn: Move) {
+        match turn {
+            Move::Send(len, how) => self.say(len, how),
+            Move::Begin => {
+                if self.ws.conn.begin(Kind::Binary).is_ok() {
+                    self.part = Some(self.words(0));
+                    self.add(0);
+                }
+            }
+            Move::Part(len) => self.add(len),
+            Move::Finish => {
+                if let Some(whole) = self.part.take()
+                    && self.ws.conn.finish().is_ok()
+                {
+                    self.said.push(whole);
+                }
+            }
+            Move::Abandon => {
+                self.part = None;
+                self.ws.conn.abandon();
+            }
+            Move::Take => self.jobs.extend(self.ws.conn.take_job()),
+            Move::Done(at) => {
+                if at < self.jobs.len() {
+                    let job = self.jobs.remove(at);
+                    self.ws.conn.finish_job(job.run());
+                }
+            }
+            Move::Lose => self.ws.conn.lose_job(),
+            Move::Drain(most) => self.drain(most),
+            Move::Ping => drop(self.ws.conn.ping(b"?")),
+            Move::Close => self.ws.conn.close(None),
+        }
+    }
+
+    /// Says the next part: the front of the message is its first one.
+    fn add(&mut self, len: usize) {
+        let Some(part) = &mut self.part else { return };
+        let begun = self.ws.conn.is_unfinished();
+        let more: Vec<u8> = match len {
+            0 => part.clone(),
+            _ => (len..)
+                .flat_map(|n| format!("{} and ", n * 7 % 31).into_bytes())
+                .take(len)
+                .collect(),
+        };
+        if begun && self.ws.conn.send_part(more.clone().into()).is_ok() {
+            match len {
+                0 => *part = more,
+                _ => part.extend(more),
+            }
+        } else if len == 0 {
+            self.part = None;
+        }
+    }
+
+    fn drain(&mut self, most: usize) {
+        let mut bytes = Vec::new();
+        let mut slices = [std::io::IoSlice::new(&[]); 16];
+        let count = self.ws.conn.outbox().slices(&mut slices);
+        slices[..count]
+            .iter()
+            .for_each(|slice| bytes.extend_from_slice(slice));
+        bytes.truncate(most);
+        self.ws.conn.sent(bytes.len());
+        self.peer
+            .conn
+            .lend_inbox(Vec::with_capacity(self.peer.conn.unread() + bytes.len()));
+        bytes::BufMut::put_slice(&mut self.peer.conn.inbox(), &bytes);
+        loop {
+            match self
+                .peer
+                .conn
+                .next_owned()
+                .expect("the windows are together")
+            {
+                Some(Event::Message(message)) => self.came.push(message.into_bytes().to_vec()),
+                Some(Event::Close(_)) => self.closed = true,
+                Some(_) => {}
+                None => break,
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 0 } else { 512 }))]
+
+    #[test]
+    fn whatever_happens_the_windows_stay_together_and_nothing_is_left(
+        (deflate, params) in choice(),
+        size in 0..3000_usize,
+        backlog in 1..20_000_usize,
+        moves in moves(),
+        server_speaks in any::<bool>(),
+    ) {
+        let mut limits = Limits::default();
+        limits.backlog = backlog;
+        let (mut ws, mut peer) = if server_speaks {
+            (server_with(limits), client())
+        } else {
+            (client_with(limits), server())
+        };
+        ws.conn.set_deflate(&deflate, params);
+        peer.conn.set_deflate(&deflate, params);
+        ws.conn.set_job_size(size);
+        let mut play = Play {
+            ws,
+            peer,
+            jobs: Vec::new(),
+            said: Vec::new(),
+            part: None,
+            came: Vec::new(),
+            closed: false,
+        };
+        moves.into_iter().for_each(|one| play.turn(one));
+        play.turn(Move::Finish);
+        // If there was no room for the first part of it.
+        play.turn(Move::Abandon);
+        for _ in 0..1_000 {
+            play.turn(Move::Take);
+            play.turn(Move::Done(0));
+            play.turn(Move::Drain(usize::MAX));
+            play.turn(Move::Ping);
+        }
+        play.turn(Move::Drain(usize::MAX));
+        prop_assert_eq!(play.ws.conn.buffered(), 0);
+        prop_assert!(!play.ws.conn.awaits_job() && !play.ws.conn.has_job());
+        prop_assert_eq!(play.closed, play.ws.conn.state() != State::Open);
+        prop_assert_eq!(play.ws.conn.messages_sent(), play.came.len() as u64);
+        for came in &play.came {
+            prop_assert!(play.said.contains(came), "{} bytes", came.len());
+        }
+        let mut once = play.came.clone();
+        once.sort();
+        once.dedup();
+        prop_assert_eq!(once.len(), play.came.len());
     }
 }
