@@ -18,7 +18,9 @@ fuzz_target!(|input: (End, &[u8])| {
     }
 
     let payload: usize = events.iter().map(len).sum();
-    assert!(payload <= stream.len(), "what is delivered came");
+    // Two bits of DEFLATE repeat 258 bytes at the most.
+    let most = if end.deflate.is_some() { 1032 } else { 1 };
+    assert!(payload <= most * stream.len(), "what is delivered came");
     let room = conn.reclaim_inbox().capacity();
     assert!(room <= 2 * stream.len() + (64 << 10), "{room}");
 

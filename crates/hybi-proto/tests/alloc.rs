@@ -636,3 +636,36 @@ fn what_was_compressed_elsewhere_holds_no_more_than_it_is() {
     let cost = compress(4 << 20);
     assert!(cost.held < 64 << 10, "{cost:?}");
 }
+
+#[cfg(feature = "deflate")]
+#[test]
+fn a_short_compressed_message_in_progress_holds_no_engine() {
+    let ([mut from, _client], _) = agreed(true, &Limits::default());
+    let mut state = 1_u32;
+    let noise = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    let noise: Vec<u8> = (0..12_000).map(noise).collect();
+    from.send(noise.into()).expect("room");
+    let mut slices = [IoSlice::new(&[]); 16];
+    let count = from.outbox().slices(&mut slices);
+    let frame: Vec<u8> = slices[..count]
+        .iter()
+        .flat_map(|slice| slice.to_vec())
+        .collect();
+    let half = [&header(0xc2, frame.len() as u64 - 4)[..], &frame[4..10_004]].concat();
+    let ((), left) = cost(|| {
+        let ([mut server, client], _) = agreed(true, &Limits::default());
+        let ((), cost) = cost(|| {
+            server.lend_inbox(Vec::with_capacity(64 << 10));
+            for piece in half.chunks(1_000) {
+                read(&mut server, piece, |event| panic!("{event:?}"));
+            }
+            drop(server.reclaim_inbox());
+        });
+        assert!(cost.held <= 2 * 10_000 + 512, "{cost:?}");
+        drop((server, client));
+    });
+    assert_eq!(left.held, 0, "{left:?}");
+}

@@ -261,7 +261,9 @@ impl Options {
     /// The most bytes of a message that are compressed in the task that sends it (default 64 KiB,
     /// about 1 ms). More are compressed on one of the runtime's threads for what blocks, so that
     /// neither the thread's other connections wait nor the heartbeat of this one; what is sent
-    /// meanwhile on this connection waits behind it. `None` compresses all of it in place.
+    /// meanwhile on this connection waits behind it. `None` compresses all of it in place, as is
+    /// done where there is no runtime. A runtime that ends meanwhile takes the message along, and
+    /// the connection is closed with 1011.
     #[must_use]
     pub fn deflate_offload(self, bytes: impl Into<Option<usize>>) -> Self {
         self.with(|values| values.deflate_offload = bytes.into())

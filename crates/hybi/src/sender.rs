@@ -150,7 +150,9 @@ impl<S: Io> Sender<S> {
     /// come, first served.
     ///
     /// What the transport did not take is written by the calls that follow, of any handle; to
-    /// wait for that, [`flush`](Self::flush). On a driven connection the driver writes.
+    /// wait for that, [`flush`](Self::flush). On a driven connection the driver writes; on another
+    /// one `send` also waits while a thread of its own
+    /// [compresses](crate::Options::deflate_offload) what is next.
     ///
     /// Cancel safe: a dropped call has queued the whole message or nothing.
     ///
@@ -198,7 +200,8 @@ impl<S: Io> Sender<S> {
             Sent::Nothing(item) => Box::pin(self.reserve()).await?.queue(item)?,
             Sent::Offloaded => {}
         }
-        Box::pin(poll_fn(|cx| self.poll_offloaded(cx))).await;
+        let message = self.handle.lock().last_message();
+        Box::pin(poll_fn(|cx| self.poll_offloaded(cx, message))).await;
         Ok(())
     }
 
@@ -238,17 +241,19 @@ impl<S: Io> Sender<S> {
         }
     }
 
-    /// Waits for the compression of what was queued: nobody else may see to a connection that is
-    /// not driven.
-    fn poll_offloaded(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Waits for the compression of what was queued, up to this message: nobody else may see to a
+    /// connection that is not driven.
+    fn poll_offloaded(&self, cx: &mut Context<'_>, message: u64) -> Poll<()> {
+        let waits =
+            |link: &Link<S>| link.is_offloaded() && link.connection.messages_sent() < message;
         let mut link = self.handle.lock();
-        if link.driven || !link.is_offloaded() {
+        if link.driven || !waits(&link) {
             return Poll::Ready(());
         }
         let is_new = link.wakers().wait(Interest::Flush, cx.waker());
         let _ = link.poll_drain();
         link.return_outbox();
-        if link.is_offloaded() {
+        if waits(&link) {
             return Poll::Pending;
         }
         if is_new {

@@ -54,6 +54,13 @@ pub struct Done {
     bytes: Bytes,
 }
 
+impl Packing {
+    /// Whether another thread has to compress what is next.
+    pub(super) fn awaits_job(self) -> bool {
+        matches!(self, Self::Job { .. })
+    }
+}
+
 impl Job {
     /// Does it. It takes some 15 ms for each MiB.
     #[must_use]

@@ -295,8 +295,8 @@ impl Connection {
     }
 
     /// As [`next_owned`](Self::next_owned), but a message comes in parts: each [`Event::Part`] is
-    /// what is here of it, for messages that memory should not hold. Text is cut between two
-    /// characters. The limit holds for the whole of it.
+    /// what is here of it, for messages that memory should not hold; of one that was compressed it is
+    /// less than 96 KiB. Text is cut between two characters. The limit holds for the whole of it.
     ///
     /// Whoever goes on with `next` or `next_owned` in the middle of a message is spared the rest, as
     /// after [`skip`](Self::skip).
@@ -564,7 +564,7 @@ impl Connection {
             if outgoing.opcode == Opcode::Continuation {
                 rare.dropped.closed += std::mem::take(&mut rare.queue).count() as u64;
             } else {
-                self.encode_queue(self.framed());
+                self.encode_unbegun();
             }
         }
         if self.has_queue() {

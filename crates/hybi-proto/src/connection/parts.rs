@@ -33,12 +33,7 @@ pub(super) struct Outgoing {
 impl Outgoing {
     /// Whether nothing of it can be framed now.
     fn waits(&self) -> bool {
-        self.awaits_job() || (self.rest.is_empty() && !self.last)
-    }
-
-    /// Whether another thread has to compress `rest` first.
-    pub(super) fn awaits_job(&self) -> bool {
-        matches!(self.packing, Packing::Job { .. })
+        self.packing.awaits_job() || (self.rest.is_empty() && !self.last)
     }
 }
 
@@ -123,7 +118,7 @@ impl Connection {
     #[inline]
     pub fn awaits_job(&self) -> bool {
         let outgoing = self.rare.as_deref().and_then(|rare| rare.outgoing.as_ref());
-        outgoing.is_some_and(Outgoing::awaits_job)
+        outgoing.is_some_and(|outgoing| outgoing.packing.awaits_job())
     }
 
     /// The message of which a job with this number compresses a piece.
@@ -322,13 +317,18 @@ impl Connection {
             Some(_) => {
                 let rare = self.rare();
                 (rare.outgoing, rare.job) = (None, None);
-                // What was compressed of it refers to nothing that the peer will get.
-                if let Some(compressor) = self.encoder.any_compressor() {
-                    compressor.forget();
-                }
-                self.encode_queue(self.framed());
+                self.encode_unbegun();
             }
         }
+    }
+
+    /// Frames what waited behind a message that was given up before any of it was framed.
+    pub(super) fn encode_unbegun(&mut self) {
+        // What was compressed of it is nothing that the peer will get.
+        if let Some(compressor) = self.encoder.any_compressor() {
+            compressor.forget();
+        }
+        self.encode_queue(self.framed());
     }
 
     /// The message that was begun and is not finished.

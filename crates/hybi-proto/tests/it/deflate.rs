@@ -6,11 +6,12 @@ use hybi_proto::error::ProtocolError;
 use hybi_proto::limits::Limits;
 use hybi_proto::message::{Event, Kind, Message, MessageRef, SendOptions};
 use hybi_proto::prepared::Prepared;
-use hybi_proto::queue::Item;
+use hybi_proto::queue::{Item, Overflow};
 use proptest::prelude::*;
 
 use crate::support::hex::Seen::{self, Binary, Error, Text};
 use crate::support::hex::{NOTHING, Ws, both, client, client_with, hex, server, server_with};
+use crate::support::inflate::Reference;
 
 fn all() -> Deflate {
     Deflate::new().threshold(0)
@@ -482,8 +483,8 @@ fn narrow(mut ws: Ws, deflate: &Deflate, bits: u8) -> Ws {
 fn with_jobs(said: &str) -> Ws {
     let mut ws = deflating(server(), &all());
     ws.conn.set_job_size(0);
-    ws.conn.send(said.into()).unwrap();
-    let job = ws.conn.take_job().unwrap();
+    ws.conn.send(said.into()).expect("room");
+    let job = ws.conn.take_job().expect("all is long");
     ws.conn.finish_job(job.run());
     ws
 }
@@ -549,6 +550,38 @@ fn a_job_that_nothing_waits_for_is_neither_taken_nor_counts() {
 }
 
 #[test]
+fn what_was_compressed_and_given_up_is_not_referred_to() {
+    let words: String = (0..2_000)
+        .map(|n| format!("{} of {n}, ", n * n % 97))
+        .collect();
+    let (long, end) = (&words[..5_000], &words[4_100..5_000]);
+    for closes in [false, true] {
+        let mut ws = deflating(server(), &all());
+        ws.conn.set_job_size(1_000);
+        // So much waits to leave that what comes next is compressed and not framed.
+        let plain = SendOptions::new().compress(false);
+        ws.conn
+            .send_over(Item::new(vec![7; 70_000], plain))
+            .unwrap();
+        ws.conn.begin(Kind::Text).unwrap();
+        ws.conn.send_part(long.to_owned().into()).unwrap();
+        let job = ws.conn.take_job().unwrap();
+        ws.conn.finish_job(job.run());
+        ws.conn.send_over(Message::from(end)).unwrap();
+        if closes {
+            ws.conn.close(None);
+        } else {
+            ws.conn.abandon();
+        }
+        let mut peer = deflating(client(), &all());
+        let seen = peer.events([ws.sent_bytes()]);
+        let (zeroth, expected) = (hex(&[7; 70_000]), [Text(end), Seen::CloseEmpty]);
+        assert_eq!(seen[0], Binary(&zeroth[..]));
+        assert_eq!(seen[1..], expected[..1 + usize::from(closes)]);
+    }
+}
+
+#[test]
 fn a_message_within_the_limit_may_come_in_fragments_of_one_byte() {
     for len in [1, 100, 10_000] {
         let mut limits = Limits::default();
@@ -556,7 +589,7 @@ fn a_message_within_the_limit_may_come_in_fragments_of_one_byte() {
         let mut from = deflating(server(), &all());
         let mut to = deflating(client_with(limits), &all());
         from.conn.begin(Kind::Binary).unwrap();
-        let bytes: Vec<u8> = (0..len).map(|at| (at * at >> 3) as u8 ^ at as u8).collect();
+        let bytes: Vec<u8> = (0..len).map(|at| (at * at / 8) as u8 ^ at as u8).collect();
         for byte in bytes.chunks(1) {
             from.conn.send_part(byte.to_vec().into()).unwrap();
         }
@@ -672,139 +705,6 @@ fn a_message_of_which_the_rest_is_skipped_leaves_the_window_as_it_is_said() {
     assert_eq!(to.conn.messages_received(), 2);
 }
 
-/// Inflates with a window of exactly so many bytes, as RFC 1951 says, and says how far back it has
-/// looked.
-struct Reference {
-    said: Vec<u8>,
-    furthest: usize,
-}
-
-struct Bits<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Bits<'_> {
-    fn bit(&mut self) -> usize {
-        let bit = self.bytes[self.at / 8] >> (self.at % 8) & 1;
-        self.at += 1;
-        bit.into()
-    }
-
-    fn bits(&mut self, n: usize) -> usize {
-        (0..n).map(|at| self.bit() << at).sum()
-    }
-}
-
-/// A code by the lengths of its symbols' words (RFC 1951 §3.2.2): a symbol for each word with a one
-/// before it.
-struct Code(Vec<Option<usize>>);
-
-impl Code {
-    fn new(lengths: &[usize]) -> Self {
-        let (mut symbols, mut word) = (vec![None; 1 << 16], 0);
-        for len in 1..16 {
-            word <<= 1;
-            for (symbol, _) in lengths.iter().enumerate().filter(|(_, l)| **l == len) {
-                symbols[1 << len | word] = Some(symbol);
-                word += 1;
-            }
-        }
-        Self(symbols)
-    }
-
-    fn next(&self, bits: &mut Bits<'_>) -> usize {
-        let mut word = 1;
-        loop {
-            word = word << 1 | bits.bit();
-            if let Some(symbol) = self.0[word] {
-                return symbol;
-            }
-        }
-    }
-}
-
-impl Reference {
-    fn message(&mut self, payload: &[u8]) -> Vec<u8> {
-        let from = self.said.len();
-        let bytes = [payload, &[0, 0, 0xff, 0xff]].concat();
-        let mut bits = Bits {
-            bytes: &bytes,
-            at: 0,
-        };
-        while bits.at.div_ceil(8) < bytes.len() {
-            let last = bits.bit();
-            match bits.bits(2) {
-                0 => {
-                    bits.at = bits.at.next_multiple_of(8);
-                    let len = bits.bits(16);
-                    assert_eq!(bits.bits(16), len ^ 0xffff);
-                    let at = bits.at / 8;
-                    self.said.extend(&bytes[at..at + len]);
-                    bits.at += 8 * len;
-                }
-                kind => self.block(&mut bits, kind),
-            }
-            assert_eq!(last, 0, "we make no final block");
-        }
-        self.said[from..].to_vec()
-    }
-
-    fn block(&mut self, bits: &mut Bits<'_>, kind: usize) {
-        let (literals, distances) = if kind == 1 {
-            let fixed = [8; 144].into_iter().chain([9; 112]).chain([7; 24]);
-            let fixed: Vec<usize> = fixed.chain([8; 8]).collect();
-            (Code::new(&fixed), Code::new(&[5; 30]))
-        } else {
-            let (lit, dist, len) = (bits.bits(5) + 257, bits.bits(5) + 1, bits.bits(4) + 4);
-            let mut lengths = [0; 19];
-            let order = [
-                16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15,
-            ];
-            order[..len]
-                .iter()
-                .for_each(|&at| lengths[at] = bits.bits(3));
-            let code = Code::new(&lengths);
-            let mut lengths: Vec<usize> = Vec::new();
-            while lengths.len() < lit + dist {
-                let (what, times) = match code.next(bits) {
-                    16 => (*lengths.last().unwrap(), 3 + bits.bits(2)),
-                    17 => (0, 3 + bits.bits(3)),
-                    18 => (0, 11 + bits.bits(7)),
-                    len => (len, 1),
-                };
-                lengths.extend(std::iter::repeat_n(what, times));
-            }
-            (Code::new(&lengths[..lit]), Code::new(&lengths[lit..]))
-        };
-        loop {
-            let len = match literals.next(bits) {
-                256 => return,
-                285 => 258,
-                literal @ 0..256 => {
-                    self.said.push(literal as u8);
-                    continue;
-                }
-                code @ 257..265 => code - 254,
-                code => {
-                    let extra = (code - 261) / 4;
-                    (4 + (code - 265) % 4 << extra) + 3 + bits.bits(extra)
-                }
-            };
-            let back = match distances.next(bits) {
-                code @ 0..4 => code + 1,
-                code => {
-                    let extra = (code - 2) / 2;
-                    (2 + code % 2 << extra) + 1 + bits.bits(extra)
-                }
-            };
-            self.furthest = self.furthest.max(back);
-            let from = self.said.len() - back;
-            (from..from + len).for_each(|at| self.said.push(self.said[at]));
-        }
-    }
-}
-
 /// The payload of a server's frame.
 fn payload_of(frame: &[u8]) -> &[u8] {
     match frame[1] {
@@ -831,10 +731,7 @@ fn nothing_that_is_sent_looks_further_back_than_the_window() {
                 if jobs {
                     ws.conn.set_job_size(0);
                 }
-                let mut reference = Reference {
-                    said: Vec::new(),
-                    furthest: 0,
-                };
+                let mut reference = Reference::default();
                 for (seed, len) in [(0, 300), (1, 36_000), (0, 300), (2, 1_000)] {
                     let said = words(seed, len);
                     ws.conn.send(Message::Binary(said.clone().into())).unwrap();
@@ -978,5 +875,223 @@ fn the_limit_holds_for_all_parts_of_what_is_inflated() {
         } else {
             assert_eq!(over, Err(ProtocolError::MessageTooBig { limit }));
         }
+    }
+}
+
+/// What may happen to a connection, at any time.
+#[derive(Clone, Copy, Debug)]
+enum Move {
+    Send(usize, u8),
+    Begin,
+    Part(usize),
+    Finish,
+    Abandon,
+    Take,
+    Done(usize),
+    Lose,
+    Drain(usize),
+    Ping,
+    Close,
+}
+
+fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let one = prop_oneof![
+        12 => (0..3000_usize, 0..6_u8).prop_map(|(len, how)| Move::Send(len, how)),
+        4 => Just(Move::Begin),
+        6 => (1..3000_usize).prop_map(Move::Part),
+        4 => Just(Move::Finish),
+        2 => Just(Move::Abandon),
+        8 => Just(Move::Take),
+        8 => (0..3_usize).prop_map(Move::Done),
+        1 => Just(Move::Lose),
+        8 => (1..4000_usize).prop_map(Move::Drain),
+        2 => Just(Move::Ping),
+        1 => Just(Move::Close),
+    ];
+    proptest::collection::vec(one, 1..60)
+}
+
+/// A connection to which anything happens, and its peer.
+struct Play {
+    ws: Ws,
+    peer: Ws,
+    jobs: Vec<Job>,
+    /// All that was said whole, and all that came.
+    said: Vec<Vec<u8>>,
+    part: Option<Vec<u8>>,
+    came: Vec<Vec<u8>>,
+    closed: bool,
+}
+
+impl Play {
+    /// Words of which the others are made, too, and which no other message begins with.
+    fn words(&mut self, len: usize) -> Vec<u8> {
+        let number = self.said.len();
+        self.said.push(Vec::new());
+        let mut words = format!("<{number}>").into_bytes();
+        words.extend(
+            (number..)
+                .flat_map(|n| format!("{} and ", n * 7 % 31).into_bytes())
+                .take(len),
+        );
+        words
+    }
+
+    fn say(&mut self, len: usize, how: u8) {
+        let words = self.words(len);
+        *self.said.last_mut().expect("it is there") = words.clone();
+        let message = Message::from(words);
+        let plain = SendOptions::new().compress(false);
+        let conn = &mut self.ws.conn;
+        // What is refused does not come.
+        let _ = match how {
+            0 => conn.send(message),
+            1 => conn.send_over(Item::new(message, plain)),
+            2 => conn.send_over(Prepared::new(message)),
+            3 => conn.offer(message, &Overflow::DropOldest, false).map(drop),
+            4 => conn
+                .offer(message, &Overflow::Conflate("k".into()), false)
+                .map(drop),
+            _ => conn.offer(message, &Overflow::DropNewest, false).map(drop),
+        };
+    }
+
+    fn turn(&mut self, turn: Move) {
+        match turn {
+            Move::Send(len, how) => self.say(len, how),
+            Move::Begin => {
+                if self.ws.conn.begin(Kind::Binary).is_ok() {
+                    self.part = Some(self.words(0));
+                    self.add(0);
+                }
+            }
+            Move::Part(len) => self.add(len),
+            Move::Finish => {
+                if let Some(whole) = self.part.take()
+                    && self.ws.conn.finish().is_ok()
+                {
+                    self.said.push(whole);
+                }
+            }
+            Move::Abandon => {
+                self.part = None;
+                self.ws.conn.abandon();
+            }
+            Move::Take => self.jobs.extend(self.ws.conn.take_job()),
+            Move::Done(at) => {
+                if at < self.jobs.len() {
+                    let job = self.jobs.remove(at);
+                    self.ws.conn.finish_job(job.run());
+                }
+            }
+            Move::Lose => self.ws.conn.lose_job(),
+            Move::Drain(most) => self.drain(most),
+            Move::Ping => drop(self.ws.conn.ping(b"?")),
+            Move::Close => self.ws.conn.close(None),
+        }
+    }
+
+    /// Says the next part: the front of the message is its first one.
+    fn add(&mut self, len: usize) {
+        let Some(part) = &mut self.part else { return };
+        let begun = self.ws.conn.is_unfinished();
+        let more: Vec<u8> = match len {
+            0 => part.clone(),
+            _ => (len..)
+                .flat_map(|n| format!("{} and ", n * 7 % 31).into_bytes())
+                .take(len)
+                .collect(),
+        };
+        if begun && self.ws.conn.send_part(more.clone().into()).is_ok() {
+            match len {
+                0 => *part = more,
+                _ => part.extend(more),
+            }
+        } else if len == 0 {
+            self.part = None;
+        }
+    }
+
+    fn drain(&mut self, most: usize) {
+        let mut bytes = Vec::new();
+        let mut slices = [std::io::IoSlice::new(&[]); 16];
+        let count = self.ws.conn.outbox().slices(&mut slices);
+        slices[..count]
+            .iter()
+            .for_each(|slice| bytes.extend_from_slice(slice));
+        bytes.truncate(most);
+        self.ws.conn.sent(bytes.len());
+        self.peer
+            .conn
+            .lend_inbox(Vec::with_capacity(self.peer.conn.unread() + bytes.len()));
+        bytes::BufMut::put_slice(&mut self.peer.conn.inbox(), &bytes);
+        loop {
+            match self
+                .peer
+                .conn
+                .next_owned()
+                .expect("the windows are together")
+            {
+                Some(Event::Message(message)) => self.came.push(message.into_bytes().to_vec()),
+                Some(Event::Close(_)) => self.closed = true,
+                Some(_) => {}
+                None => break,
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 0 } else { 512 }))]
+
+    #[test]
+    fn whatever_happens_the_windows_stay_together_and_nothing_is_left(
+        (deflate, params) in choice(),
+        size in 0..3000_usize,
+        backlog in 1..20_000_usize,
+        moves in moves(),
+        server_speaks in any::<bool>(),
+    ) {
+        let mut limits = Limits::default();
+        limits.backlog = backlog;
+        let (mut ws, mut peer) = if server_speaks {
+            (server_with(limits), client())
+        } else {
+            (client_with(limits), server())
+        };
+        ws.conn.set_deflate(&deflate, params);
+        peer.conn.set_deflate(&deflate, params);
+        ws.conn.set_job_size(size);
+        let mut play = Play {
+            ws,
+            peer,
+            jobs: Vec::new(),
+            said: Vec::new(),
+            part: None,
+            came: Vec::new(),
+            closed: false,
+        };
+        moves.into_iter().for_each(|one| play.turn(one));
+        play.turn(Move::Finish);
+        // If there was no room for the first part of it.
+        play.turn(Move::Abandon);
+        for _ in 0..1_000 {
+            play.turn(Move::Take);
+            play.turn(Move::Done(0));
+            play.turn(Move::Drain(usize::MAX));
+            play.turn(Move::Ping);
+        }
+        play.turn(Move::Drain(usize::MAX));
+        prop_assert_eq!(play.ws.conn.buffered(), 0);
+        prop_assert!(!play.ws.conn.awaits_job() && !play.ws.conn.has_job());
+        prop_assert_eq!(play.closed, play.ws.conn.state() != State::Open);
+        prop_assert_eq!(play.ws.conn.messages_sent(), play.came.len() as u64);
+        for came in &play.came {
+            prop_assert!(play.said.contains(came), "{} bytes", came.len());
+        }
+        let mut once = play.came.clone();
+        once.sort();
+        once.dedup();
+        prop_assert_eq!(once.len(), play.came.len());
     }
 }

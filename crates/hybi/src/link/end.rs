@@ -147,7 +147,7 @@ impl<S: Io> Link<S> {
 
     /// Ends at once: what is queued gets one write, then the transport is dropped.
     pub(crate) fn abort(&mut self) {
-        let _ = self.poll_drain();
+        let _ = self.poll_write();
         self.lose(Error::Closed);
     }
 }

@@ -79,7 +79,7 @@ impl<S: Io> Link<S> {
     }
 
     /// As [`poll_drain`](Self::poll_drain), as far as it is framed.
-    fn poll_write(&mut self) -> Poll<()> {
+    pub(super) fn poll_write(&mut self) -> Poll<()> {
         self.see_waker();
         let Some(io) = &mut self.io else {
             return Poll::Ready(());

@@ -42,6 +42,11 @@ impl<S: Io> Link<S> {
         self.connection.awaits_job()
     }
 
+    /// The number of the last message that is queued: so many are framed when it is.
+    pub(crate) fn last_message(&self) -> u64 {
+        self.connection.messages_sent() + self.connection.unframed() as u64
+    }
+
     /// Has compressed elsewhere what is next, if it is long; true if that has been framed.
     #[inline]
     pub(super) fn poll_offloaded(&mut self) -> Poll<bool> {

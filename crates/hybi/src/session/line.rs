@@ -82,10 +82,9 @@ impl Line {
         // It was cut off, and what was buffered is gone.
         link.may_send().ok()?;
         let stats = link.stats();
-        let unframed = link.connection.unframed() as u64;
-        Some(match unframed {
+        Some(match link.connection.unframed() {
             0 => End::Bytes(stats.bytes_sent + stats.buffered as u64),
-            _ => End::Messages(stats.messages_sent + unframed),
+            _ => End::Messages(link.last_message()),
         })
     }
 

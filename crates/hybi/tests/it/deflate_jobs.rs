@@ -681,3 +681,27 @@ async fn a_reader_without_a_limit_holds_little_of_a_bomb() {
     ours.send("next").await.unwrap();
     assert_eq!(ends(theirs.recv()).await.unwrap(), Some("next".into()));
 }
+
+#[test]
+fn a_send_waits_for_no_job_that_came_behind_it() {
+    gated(async {
+        let gate = Gate::close();
+        let (ours, mut theirs) = both();
+        ours.sender().feed(prose(100_000)).unwrap();
+        let sender = ours.sender();
+        let sending = tokio::spawn(async move { sender.send("short").await });
+        settle().await;
+        // It closes behind the first job.
+        let next = Gate::close();
+        ours.sender().feed(prose(100_001)).unwrap();
+        gate.open();
+        let seen = ends(theirs.recv()).await.unwrap();
+        assert_eq!(seen, Some(prose(100_000).into()));
+        assert_eq!(ends(theirs.recv()).await.unwrap(), Some("short".into()));
+        settle().await;
+        assert!(sending.is_finished());
+        sending.await.unwrap().unwrap();
+        next.open();
+        ends(ours.sender().flush()).await.unwrap();
+    });
+}

@@ -340,7 +340,7 @@ fn rows() -> Vec<Row> {
     allowed(
         "exactly the limit",
         &[packed(BINARY, &zeros(LIMIT))],
-        &[most.clone()],
+        std::slice::from_ref(&most),
     );
     let pieces: Vec<_> = zeros(LIMIT)
         .chunks(1)
