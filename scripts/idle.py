@@ -14,7 +14,7 @@ import time
 
 FEW = 1_000
 MANY = 10_000
-LIMIT = 1664  # bytes a connection
+LIMIT = 1600  # bytes a connection
 
 REQUEST = (
     "GET / HTTP/1.1\r\n"

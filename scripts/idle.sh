@@ -6,7 +6,7 @@
 # Prints by how many bytes the RSS of `hybi serve` grows with each connection between 1,000 and
 # 10,000 idle ones, on a fresh server each time: first after the handshake alone, then after one
 # echo of 1 KiB on every connection, then with a heartbeat, after every client has answered a ping.
-# The server keeps track of its clients, as it does by default. The exit status is 1 at 1664 bytes
+# The server keeps track of its clients, as it does by default. The exit status is 1 at 1600 bytes
 # or more. The connections are made by idle.py, in a process of its own. HYBI_BIN names another
 # server than the release build.
 set -euo pipefail

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::IntoFuture;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Response, Uri};
@@ -162,7 +162,7 @@ impl Connect {
         let target = Target::parse(&self.url)?;
         let question = self.question(&target)?;
         let deadline = Deadline::after(self.options.get().handshake_timeout);
-        let answered = deadline.run(self.ask(question, stream)).await?;
+        let answered = deadline.run(pin!(self.ask(question, stream))).await?;
         self.judge(&target, answered, deadline).await
     }
 
@@ -171,11 +171,12 @@ impl Connect {
         let target = Target::parse(url)?;
         let question = self.question(&target)?;
         let deadline = Deadline::after(self.options.get().handshake_timeout);
-        let answered = deadline.run(async {
+        let answer = pin!(async {
             let stream = self.transport(&target).await?;
             self.ask(question, stream).await
         });
-        let ws: WebSocket = self.judge(&target, answered.await?, deadline).await?;
+        let answered = deadline.run(answer).await?;
+        let ws: WebSocket = self.judge(&target, answered, deadline).await?;
         {
             let link = ws.handle().lock();
             link.span.peer(|| link.io()?.peer_addr());
@@ -246,13 +247,13 @@ impl Connect {
             }
         };
         let protocol = agreed.protocol.as_deref();
-        let agreed = Agreed::new(target.to_string(), protocol, agreed.extensions);
+        let agreed = Agreed::new(&target.to_string(), protocol, agreed.extensions);
         Ok(WebSocket::open(
             stream,
             Role::Client,
             &self.options,
             &rest,
-            Some(agreed),
+            agreed,
         ))
     }
 }

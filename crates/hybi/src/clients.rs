@@ -8,7 +8,7 @@ use hybi_proto::code::CloseCode;
 use hybi_proto::prepared::Prepared;
 use hybi_proto::queue::Overflow;
 use hybi_proto::text::Text;
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::broadcast::{Delivery, deliver};
 use crate::io::Stream;
@@ -49,7 +49,8 @@ pub(crate) struct Entry {
     /// Where the server keeps track of it, and as what.
     registry: Option<Arc<Registry>>,
     id: ConnectionId,
-    _place: Option<OwnedSemaphorePermit>,
+    /// Where it holds one of as many places as there are.
+    places: Option<Arc<Semaphore>>,
 }
 
 impl Default for Clients {
@@ -178,10 +179,16 @@ impl Entry {
             clients.enter(handle);
             clients.registry.clone()
         });
+        // A pointer is half of a permit.
+        let places = place.map(|place| {
+            let places = place.semaphore().clone();
+            place.forget();
+            places
+        });
         Self {
             registry,
             id: handle.id(),
-            _place: place,
+            places,
         }
     }
 }
@@ -190,6 +197,9 @@ impl Drop for Entry {
     fn drop(&mut self) {
         if let Some(registry) = &self.registry {
             registry.leave(self.id);
+        }
+        if let Some(places) = &self.places {
+            places.add_permits(1);
         }
     }
 }

@@ -37,8 +37,9 @@ impl Deadline {
         Self(Some(self.0.map_or(other, |deadline| deadline.min(other))))
     }
 
-    /// Runs a part of the handshake until the deadline.
-    pub(crate) async fn run<T>(self, part: impl Future<Output = Result<T>>) -> Result<T> {
+    /// Runs a part of the handshake until the deadline. Who calls has pinned it: a future that is
+    /// handed over would be held twice.
+    pub(crate) async fn run<T>(self, part: impl Future<Output = Result<T>> + Unpin) -> Result<T> {
         match self.0 {
             None => part.await,
             Some(deadline) => match timeout_at(deadline, part).await {
@@ -52,7 +53,7 @@ impl Deadline {
 /// Runs the whole handshake under its deadline.
 pub(crate) async fn within<T>(
     deadline: Option<Duration>,
-    handshake: impl Future<Output = Result<T>>,
+    handshake: impl Future<Output = Result<T>> + Unpin,
 ) -> Result<T> {
     Deadline::after(deadline).run(handshake).await
 }
@@ -107,17 +108,19 @@ pub(crate) async fn refusal<S: Io>(
     deadline: Deadline,
 ) -> HandshakeError {
     let mut body = Body::new(&response, BODY);
-    let complete = async {
-        body.push(&rest);
-        while !body.is_done() {
-            rest.clear();
-            read_some(io, &mut rest).await?;
-            body.push(&rest);
-        }
-        Ok(())
-    };
     // Whatever ends it early, what has come is given.
-    let _ = deadline.or_after(BODY_TIME).run(complete).await;
+    let _ = deadline
+        .or_after(BODY_TIME)
+        .run(pin!(async {
+            body.push(&rest);
+            while !body.is_done() {
+                rest.clear();
+                read_some(io, &mut rest).await?;
+                body.push(&rest);
+            }
+            Ok(())
+        }))
+        .await;
     let response = response.map(|()| Bytes::from(body.into_bytes()));
     HandshakeError::Response {
         error,

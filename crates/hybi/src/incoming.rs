@@ -2,7 +2,7 @@
 
 use std::future::IntoFuture;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderMap, ORIGIN};
@@ -100,7 +100,7 @@ impl<S: Io> IntoFuture for Accept<S> {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let deadline = self.options.get().handshake_timeout;
-            exchange::within(deadline, self.shake()).await
+            exchange::within(deadline, pin!(self.shake())).await
         })
     }
 }
@@ -163,11 +163,11 @@ impl<S: Io> Handshake<S> {
         let mut head = Vec::new();
         head::write_response(&self.accepted.response().map(|()| ""), &mut head);
         exchange::write(&mut self.stream, &head).await?;
-        let agreed = Some(Agreed::new(
-            self.request.uri().to_string(),
+        let agreed = Agreed::new(
+            &self.request.uri().to_string(),
             self.accepted.protocol(),
             self.accepted.extensions(),
-        ));
+        );
         let ws = WebSocket::open(self.stream, Role::Server, options, &self.rest, agreed);
         Ok((ws, self.request))
     }
@@ -257,7 +257,7 @@ impl Incoming {
     /// [`Options::handshake_timeout`].
     pub async fn accept(self) -> Result<WebSocket> {
         let deadline = self.options.get().handshake_timeout;
-        Ok(exchange::within(deadline, self.open()).await?.0)
+        Ok(exchange::within(deadline, pin!(self.open())).await?.0)
     }
 
     /// As [`accept`](Self::accept), without a deadline, and with the request.
@@ -325,9 +325,10 @@ impl IntoFuture for Reject {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(exchange::within(self.deadline, async move {
-            exchange::refuse(self.stream, &self.response).await
-        }))
+        Box::pin(async move {
+            let refuse = pin!(exchange::refuse(self.stream, &self.response));
+            exchange::within(self.deadline, refuse).await
+        })
     }
 }
 

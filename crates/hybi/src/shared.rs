@@ -35,8 +35,12 @@ pub(crate) struct Shared<S> {
     link: Mutex<Link<S>>,
     handles: AtomicUsize,
     id: ConnectionId,
-    agreed: Option<Agreed>,
+    /// See [`Agreed::keep`].
+    agreed: Option<Box<Agreed>>,
 }
+
+/// The target of most requests.
+const PLAIN: &str = "/";
 
 /// The connection in the hands of who has the lock.
 pub(crate) type Locked<'a, S> = MutexGuard<'a, Link<S>>;
@@ -45,27 +49,28 @@ pub(crate) type Locked<'a, S> = MutexGuard<'a, Link<S>>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(u64);
 
-/// What the opening handshake has settled.
-#[derive(Debug)]
+/// What the opening handshake has settled; by default there was none.
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Agreed {
-    /// As text, which is a quarter of the size of a `Uri`; none is "/", as most are.
+    /// As text, which is a quarter of the size of a `Uri`.
     uri: Option<Box<str>>,
-    pub(crate) protocol: Option<Box<str>>,
-    pub(crate) extensions: Extensions,
+    protocol: Option<Box<str>>,
+    extensions: Extensions,
 }
 
 impl Agreed {
-    pub(crate) fn new(uri: String, protocol: Option<&str>, extensions: Extensions) -> Self {
-        let uri = Some(uri).filter(|uri| uri != "/");
+    pub(crate) fn new(uri: &str, protocol: Option<&str>, extensions: Extensions) -> Self {
         Self {
-            uri: uri.map(Into::into),
+            uri: Some(uri.into()),
             protocol: protocol.map(Into::into),
             extensions,
         }
     }
 
-    pub(crate) fn uri(&self) -> Option<Uri> {
-        self.uri.as_deref().unwrap_or("/").parse().ok()
+    /// What is kept of it: nothing where it is what most is.
+    fn keep(self) -> Option<Box<Self>> {
+        let is_plain = self == Self::new(PLAIN, None, Extensions::default());
+        (!is_plain).then(|| Box::new(self))
     }
 }
 
@@ -182,20 +187,18 @@ impl<S: Io> Handle<S> {
         client: bool,
         read_ahead: &[u8],
         options: &Options,
-        agreed: Option<Agreed>,
+        agreed: Agreed,
     ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let span = Span::new(id, client);
         let mut link = Link::new(io, client, read_ahead, options, span);
-        if let Some(agreed) = &agreed {
-            link.agree(agreed.extensions, options);
-        }
+        link.agree(agreed.extensions, options);
         Self(Arc::new(Shared {
             link: Mutex::new(link),
             handles: AtomicUsize::new(1),
             id: ConnectionId(id),
-            agreed,
+            agreed: agreed.keep(),
         }))
     }
 
@@ -221,8 +224,22 @@ impl<S: Io> Handle<S> {
         self.0.id()
     }
 
-    pub(crate) fn agreed(&self) -> Option<&Agreed> {
-        self.0.agreed.as_ref()
+    /// Without a handshake there is none.
+    pub(crate) fn uri(&self) -> Option<Uri> {
+        let uri = match &self.0.agreed {
+            None => PLAIN,
+            Some(agreed) => agreed.uri.as_deref()?,
+        };
+        uri.parse().ok()
+    }
+
+    pub(crate) fn protocol(&self) -> Option<&str> {
+        self.0.agreed.as_ref()?.protocol.as_deref()
+    }
+
+    pub(crate) fn extensions(&self) -> Extensions {
+        let agreed = self.0.agreed.as_ref();
+        agreed.map_or_else(Extensions::default, |agreed| agreed.extensions)
     }
 }
 

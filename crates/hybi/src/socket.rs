@@ -54,7 +54,7 @@ impl<S: Io> WebSocket<S> {
     ///
     /// `read_ahead` is what was read behind the handshake: the first bytes of frames, if any.
     pub fn from_stream(stream: S, role: Role, options: &Options, read_ahead: &[u8]) -> Self {
-        Self::open(stream, role, options, read_ahead, None)
+        Self::open(stream, role, options, read_ahead, Agreed::default())
     }
 
     pub(crate) fn open(
@@ -62,7 +62,7 @@ impl<S: Io> WebSocket<S> {
         role: Role,
         options: &Options,
         read_ahead: &[u8],
-        agreed: Option<Agreed>,
+        agreed: Agreed,
     ) -> Self {
         let handle = Handle::new(stream, role == Role::Client, read_ahead, options, agreed);
         Self {
@@ -365,21 +365,20 @@ impl<S: Io> WebSocket<S> {
     /// The subprotocol that the opening handshake has settled on.
     #[must_use]
     pub fn protocol(&self) -> Option<&str> {
-        self.handle().agreed()?.protocol.as_deref()
+        self.handle().protocol()
     }
 
     /// The extensions that the opening handshake has settled on: whether messages are compressed,
     /// and with which parameters.
     #[must_use]
     pub fn extensions(&self) -> Extensions {
-        let agreed = self.handle().agreed();
-        agreed.map_or_else(Extensions::default, |agreed| agreed.extensions)
+        self.handle().extensions()
     }
 
     /// On a client the URL without fragment and credentials, on a server the request's target.
     #[must_use]
     pub fn uri(&self) -> Option<Uri> {
-        self.handle().agreed()?.uri()
+        self.handle().uri()
     }
 }
 
@@ -402,7 +401,9 @@ impl<S: Io> fmt::Debug for WebSocket<S> {
         f.debug_struct("WebSocket")
             .field("id", &self.id())
             .field("state", &self.state())
-            .field("agreed", &self.handle().agreed())
+            .field("uri", &self.uri())
+            .field("protocol", &self.protocol())
+            .field("extensions", &self.extensions())
             .finish_non_exhaustive()
     }
 }

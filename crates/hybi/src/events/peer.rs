@@ -166,7 +166,7 @@ impl<'a, T> Peer<'a, T> {
     /// The subprotocol that the opening handshake has settled on.
     #[must_use]
     pub fn protocol(&self) -> Option<&str> {
-        self.sender.handle().agreed()?.protocol.as_deref()
+        self.sender.handle().protocol()
     }
 }
 

@@ -67,8 +67,8 @@ pub fn pair_with(client: &Options, server: &Options, buffer: usize) -> (WebSocke
     let theirs = server.get().deflate(false);
     let extensions = Extensions::between(ours.as_ref(), theirs.as_ref());
     let open = |stream: DuplexStream, role, options| {
-        let agreed = Agreed::new("/".into(), None, extensions);
-        WebSocket::open(stream.into(), role, options, &[], Some(agreed))
+        let agreed = Agreed::new("/", None, extensions);
+        WebSocket::open(stream.into(), role, options, &[], agreed)
     };
     (open(a, Role::Client, client), open(b, Role::Server, server))
 }

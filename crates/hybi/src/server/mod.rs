@@ -1,5 +1,7 @@
 //! The server: from a listening socket to handlers.
 
+mod door;
+
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -7,24 +9,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use hybi_proto::handshake::server::{self, Origins};
-use tokio::net::{TcpListener, TcpSocket, TcpStream, ToSocketAddrs, lookup_host};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::net::{TcpListener, TcpSocket, ToSocketAddrs, lookup_host};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::clients::Clients;
-use crate::driver::{self, Drive};
-use crate::error::{Error, Result};
+use crate::driver::Drive;
+use crate::error::Result;
 use crate::events::{self, Dispatch};
-use crate::exchange;
-use crate::incoming::{self, Incoming, Received};
+use crate::incoming::Incoming;
 use crate::io::Stream;
 use crate::options::Options;
 use crate::shutdown::{Phase, Report, ServerHandle, Shutdown};
 use crate::socket::WebSocket;
-use crate::trace;
+
+use door::Fresh;
 
 /// A WebSocket server on a listening socket.
 ///
@@ -268,28 +270,16 @@ impl Server {
         let mut phase = self.config.phase.subscribe();
         let mut ticks = self.config.ticks();
         loop {
-            let (tcp, peer, head) = tokio::select! {
-                client = next_client(&self.listener, &self.config) => client,
+            let fresh = tokio::select! {
+                fresh = Fresh::accept(&self.listener, &self.config) => fresh,
                 clients = next_tick(&mut ticks) => {
                     clients.tick();
                     continue;
                 }
                 _ = phase.wait_for(|phase| *phase == Phase::Closed) => return Ok(()),
             };
-            let (config, handler) = (self.config.clone(), handler.clone());
             // What only the handshake needs must not live on in the connection's task.
-            let open = Box::pin(async move {
-                let _head = head;
-                let open = async { greet(&config, tcp, peer).await?.open().await };
-                let timeout = config.options.get().handshake_timeout;
-                // What goes wrong here was answered where it could be, and concerns one client.
-                let opened = exchange::within(timeout, open).await;
-                let (ws, request) = opened
-                    .inspect_err(|error| trace::refused(peer, error))
-                    .ok()?;
-                ws.handle().lock().ticked = config.clients.is_some();
-                Some(driver::begin(ws, |ws| handler(ws, request)))
-            });
+            let open = Box::pin(fresh.open(self.config.clone(), handler.clone()));
             tokio::spawn(async move {
                 if let Some(connection) = open.await {
                     // The handler's error has become the close code; whom else would it concern?
@@ -378,15 +368,8 @@ impl Server {
         loop {
             tokio::select! {
                 _ = phase.wait_for(|phase| *phase == Phase::Closed) => return None,
-                (tcp, peer, head) = next_client(&self.listener, &self.config) => {
-                    let config = self.config.clone();
-                    self.heads.spawn(async move {
-                        let _head = head;
-                        let greet = greet(&config, tcp, peer);
-                        let timeout = config.options.get().handshake_timeout;
-                        let greeted = exchange::within(timeout, greet).await;
-                        greeted.inspect_err(|error| trace::refused(peer, error)).ok()
-                    });
+                fresh = Fresh::accept(&self.listener, &self.config) => {
+                    self.heads.spawn(fresh.greet(self.config.clone()));
                 }
                 Some(incoming) = self.heads.join_next() => {
                     if let Ok(Some(incoming)) = incoming {
@@ -424,69 +407,6 @@ async fn next_tick(ticks: &mut Option<(Interval, Clients)>) -> &Clients {
         Some((interval, clients)) => {
             interval.tick().await;
             clients
-        }
-    }
-}
-
-/// The next connection, and the right to read its request.
-async fn next_client(
-    listener: &TcpListener,
-    config: &Config,
-) -> (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>) {
-    // The semaphore is never closed.
-    let head = config.heads.clone().acquire_owned().await.ok();
-    loop {
-        match listener.accept().await {
-            Ok((tcp, peer)) => return (tcp, peer, head),
-            Err(error) if concerns_one_client(&error) => {}
-            // Out of descriptors or memory: it passes when others leave.
-            Err(error) => {
-                trace::cannot_accept(&error);
-                tokio::time::sleep(BACK_OFF).await;
-            }
-        }
-    }
-}
-
-fn concerns_one_client(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
-    )
-}
-
-/// Reads and judges the request of a fresh connection; what is no client is dealt with here, and
-/// is an error to the caller.
-async fn greet(config: &Config, tcp: TcpStream, peer: SocketAddr) -> Result<Incoming> {
-    tcp.set_nodelay(true)?;
-    match incoming::receive(tcp.into(), &config.options, &config.judge).await? {
-        Received::Handshake(handshake) => {
-            let places = config.places.as_ref();
-            let place = places
-                .map(|places| places.clone().try_acquire_owned())
-                .transpose();
-            let why = match place {
-                _ if *config.phase.borrow() != Phase::Open => "this server is shutting down",
-                Err(_) => "this server has as many connections as it may",
-                Ok(place) => {
-                    let (options, clients) = (config.options.clone(), config.clients.clone());
-                    return Ok(Incoming::new(handshake, peer, options, clients, place));
-                }
-            };
-            let why = format!("{why}; try again later");
-            let busy = server::refusal(StatusCode::SERVICE_UNAVAILABLE, why);
-            exchange::refuse(handshake.stream, &busy).await?;
-            Err(Error::Closed)
-        }
-        Received::Plain(stream, request) => {
-            let method = request.method().clone();
-            let response = match &config.fallback {
-                Some(fallback) => fallback(request),
-                None => server::upgrade_required().map(Bytes::from),
-            };
-            incoming::answer_plain(stream, &method, response).await?;
-            Err(Error::Closed)
         }
     }
 }

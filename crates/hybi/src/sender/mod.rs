@@ -1,5 +1,7 @@
 //! The sending half of a connection: any number of handles, used from anywhere.
 
+mod sending;
+
 use std::fmt;
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -10,7 +12,6 @@ use hybi_proto::code::CloseCode;
 use hybi_proto::connection::{Connection, State};
 use hybi_proto::error::SendError;
 use hybi_proto::message::{Message, SendOptions};
-use hybi_proto::outbox::LINK;
 use hybi_proto::prepared::Prepared;
 use hybi_proto::queue::{Admission, Item, Overflow};
 use hybi_proto::text::Text;
@@ -23,6 +24,8 @@ use crate::place::Place;
 use crate::shared::{ConnectionId, Handle};
 use crate::stats::Stats;
 use crate::wakers::{Interest, Turn};
+
+use sending::Sending;
 
 /// The sending half of a [`WebSocket`](crate::WebSocket), cheap to clone and to share: messages of
 /// many tasks interleave as whole messages.
@@ -45,26 +48,6 @@ pub struct Sender<S: Io = Stream> {
 pub struct Permit<'a, S: Io = Stream> {
     sender: &'a Sender<S>,
     _turn: Turn,
-}
-
-/// What became of a message.
-enum Sent {
-    /// It is queued.
-    All,
-    /// It waits for room.
-    Nothing(Item),
-    /// It is queued, and is being compressed elsewhere.
-    Offloaded,
-}
-
-impl Sent {
-    fn of<S: Io>(link: &Link<S>) -> Self {
-        if !link.driven && link.is_offloaded() {
-            Self::Offloaded
-        } else {
-            Self::All
-        }
-    }
 }
 
 impl<S: Io> Permit<'_, S> {
@@ -160,7 +143,7 @@ impl<S: Io> Sender<S> {
     ///
     /// [`Error::Closed`] once the connection is closing; an error of the transport.
     pub fn send(&self, message: impl Into<Message>) -> impl Future<Output = Result<()>> + Send {
-        self.send_item(message.into().into())
+        Sending::new(self, message.into().into())
     }
 
     /// As [`send`](Self::send), with options.
@@ -175,7 +158,7 @@ impl<S: Io> Sender<S> {
         message: impl Into<Message>,
         options: SendOptions,
     ) -> impl Future<Output = Result<()>> + Send {
-        self.send_item(Item::new(message, options))
+        Sending::new(self, Item::new(message, options))
     }
 
     /// As [`send`](Self::send), for a message that many get and that was framed once.
@@ -186,80 +169,7 @@ impl<S: Io> Sender<S> {
     ///
     /// As [`send`](Self::send).
     pub fn send_prepared(&self, message: &Prepared) -> impl Future<Output = Result<()>> + Send {
-        self.send_item(message.into())
-    }
-
-    async fn send_item(&self, item: Item) -> Result<()> {
-        let sent = match self.send_small(&item)? {
-            Some(sent) => sent,
-            None => self.send_now(item)?,
-        };
-        // Waiting is rare: what it takes does not live in the future of every handler.
-        match sent {
-            Sent::All => return Ok(()),
-            Sent::Nothing(item) => Box::pin(self.reserve()).await?.queue(item)?,
-            Sent::Offloaded => {}
-        }
-        let message = self.handle.lock().last_message();
-        Box::pin(poll_fn(|cx| self.poll_offloaded(cx, message))).await;
-        Ok(())
-    }
-
-    /// Sends a message as most are, where it lies: it is copied anyway. None if there is no room, or
-    /// a policy to ask: nothing was sent.
-    #[inline]
-    fn send_small(&self, item: &Item) -> Result<Option<Sent>> {
-        let Item::Message(message) = item else {
-            return Ok(None);
-        };
-        if message.len() >= LINK || self.overflow.is_some() {
-            return Ok(None);
-        }
-        self.give_up_place();
-        let shared = self.handle.shared();
-        let mut link = shared.lock();
-        if link.is_crowded() || link.connection.is_full() {
-            return Ok(None);
-        }
-        shared.queue(&mut link, |link| link.connection.send_ref(message.into()))?;
-        Ok(Some(Sent::of(&link)))
-    }
-
-    /// Sends a message, or does what the policy says, if there is room for it.
-    fn send_now(&self, item: Item) -> Result<Sent> {
-        self.give_up_place();
-        let shared = self.handle.shared();
-        let mut link = shared.lock();
-        if self.overflow.is_none() && (link.is_crowded() || link.connection.is_full()) {
-            return Ok(Sent::Nothing(item));
-        }
-        match shared.offer(&mut link, item, self.policy())? {
-            Admission::Closed => Err(Error::Closed),
-            // Under a policy it never waits.
-            _ if self.overflow.is_some() => Ok(Sent::All),
-            _ => Ok(Sent::of(&link)),
-        }
-    }
-
-    /// Waits for the compression of what was queued, up to this message: nobody else may see to a
-    /// connection that is not driven.
-    fn poll_offloaded(&self, cx: &mut Context<'_>, message: u64) -> Poll<()> {
-        let waits =
-            |link: &Link<S>| link.is_offloaded() && link.connection.messages_sent() < message;
-        let mut link = self.handle.lock();
-        if link.driven || !waits(&link) {
-            return Poll::Ready(());
-        }
-        let is_new = link.wakers().wait(Interest::Flush, cx.waker());
-        let _ = link.poll_drain();
-        link.return_outbox();
-        if waits(&link) {
-            return Poll::Pending;
-        }
-        if is_new {
-            link.wakers().forget_flush(cx.waker());
-        }
-        Poll::Ready(())
+        Sending::new(self, message.into())
     }
 
     /// Waits for the right to queue one message of any size: until there is room in the backlog
