@@ -1,0 +1,399 @@
+//! Blocks (RFC 1951 §3.2.3): what was found in a piece of text, in the fewest bits.
+
+use super::bits::Bits;
+use super::codes::Code;
+
+/// Literals, and what they are followed by: a match.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sequence {
+    pub(super) literals: u16,
+    /// Less 3.
+    pub(super) length: u8,
+    distance_code: u8,
+    /// Less 1.
+    pub(super) distance: u16,
+}
+
+/// What is in a block, and the codes of the last one.
+pub(super) struct Block {
+    sequences: Vec<Sequence>,
+    symbols: [u16; SYMBOLS],
+    distances: [u16; DISTANCES],
+    symbol_code: Code<SYMBOLS>,
+    distance_code: Code<DISTANCES>,
+    length_code: Code<LENGTHS>,
+}
+
+impl Block {
+    pub(super) fn new() -> Self {
+        Self {
+            sequences: Vec::new(),
+            symbols: [0; SYMBOLS],
+            distances: [0; DISTANCES],
+            symbol_code: Code::new(),
+            distance_code: Code::new(),
+            length_code: Code::new(),
+        }
+    }
+
+    /// Adds literals and a match behind them.
+    #[inline(always)]
+    pub(super) fn push(&mut self, literals: &[u8], length: usize, distance: usize) {
+        for &literal in literals {
+            self.symbols[usize::from(literal)] += 1;
+        }
+        let length = (length - 3) as u8;
+        let distance = (distance - 1) as u16;
+        let distance_code = distance_code(distance);
+        self.symbols[257 + usize::from(LENGTH_CODES[usize::from(length)] & 31)] += 1;
+        self.distances[usize::from(distance_code & 31)] += 1;
+        self.sequences.push(Sequence {
+            literals: literals.len() as u16,
+            length,
+            distance_code,
+            distance,
+        });
+    }
+
+    #[cfg_attr(feature = "parts", inline(never))]
+    /// Writes the block of this text, whose last literals have not been pushed, and begins anew.
+    pub(super) fn write(&mut self, text: &[u8], last: &[u8], bits: &mut Bits<'_>) {
+        for &literal in last {
+            self.symbols[usize::from(literal)] += 1;
+        }
+        self.symbols[END] += 1;
+        self.symbol_code.build(&self.symbols, 15);
+        self.distance_code.build(&self.distances, 15);
+        let header = Header::new(&self.symbol_code, &self.distance_code, &mut self.length_code);
+
+        let (mut own, mut fixed, mut extra) = (header.bits(&self.length_code), 0, 0);
+        for &symbol in self.symbol_code.used() {
+            let symbol = usize::from(symbol);
+            let count = u32::from(self.symbols[symbol]);
+            own += count * (self.symbol_code.word(symbol) >> 16);
+            fixed += count * (FIXED.word(symbol) >> 16);
+            if symbol > END {
+                extra += count * u32::from(LENGTH_EXTRA[(symbol - END - 1) & 31]);
+            }
+        }
+        for &symbol in self.distance_code.used() {
+            let symbol = usize::from(symbol);
+            let count = u32::from(self.distances[symbol]);
+            own += count * (self.distance_code.word(symbol) >> 16);
+            fixed += count * 5;
+            extra += count * (symbol as u32 / 2).saturating_sub(1);
+        }
+        let stored = 8 * (text.len() as u32 + 5);
+        let best = own.min(fixed) + extra + 3;
+        bits.reserve(best.min(stored) as usize);
+        if stored < best {
+            store(text, bits);
+        } else if fixed <= own {
+            bits.put(0b010, 3);
+            self.symbols_with(&FIXED, &FIXED_DISTANCES, text, bits);
+        } else {
+            bits.put(0b100, 3);
+            header.write(&self.length_code, bits);
+            self.symbols_with(&self.symbol_code, &self.distance_code, text, bits);
+        }
+        self.sequences.clear();
+        self.symbols = [0; SYMBOLS];
+        self.distances = [0; DISTANCES];
+    }
+
+    #[cfg_attr(feature = "parts", inline(never))]
+    fn symbols_with(
+        &self,
+        symbols: &Code<SYMBOLS>,
+        distances: &Code<DISTANCES>,
+        mut text: &[u8],
+        bits: &mut Bits<'_>,
+    ) {
+        let words = symbols.words();
+        let literal = |bits: &mut Bits<'_>, literals: &[u8]| {
+            for &literal in literals {
+                let word = words[usize::from(literal)];
+                bits.put(u64::from(word & 0xffff), word >> 16);
+                if bits.held() > 40 {
+                    bits.flush();
+                }
+            }
+        };
+        bits.flush();
+        for sequence in &self.sequences {
+            let (literals, rest) = text
+                .split_at_checked(sequence.literals.into())
+                .unwrap_or_default();
+            literal(bits, literals);
+            bits.flush();
+            text = rest
+                .get(usize::from(sequence.length) + 3..)
+                .unwrap_or_default();
+            let code = usize::from(LENGTH_CODES[usize::from(sequence.length)] & 31);
+            let word = words[257 + code];
+            bits.put(u64::from(word & 0xffff), word >> 16);
+            let extra = u32::from(LENGTH_EXTRA[code]);
+            let mask = (1_u64 << extra) - 1;
+            // The longest has a code of its own, with nothing to add.
+            let base = LENGTH_BASES[code];
+            bits.put(u64::from(sequence.length - base.min(sequence.length)) & mask, extra);
+            let code = u32::from(sequence.distance_code & 31);
+            let word = distances.words()[code as usize & 31];
+            bits.put(u64::from(word & 0xffff), word >> 16);
+            let extra = (code / 2).saturating_sub(1);
+            bits.put(u64::from(sequence.distance) & ((1 << extra) - 1), extra);
+            bits.flush();
+        }
+        literal(bits, text);
+        bits.flush();
+        let word = words[END];
+        bits.put(u64::from(word & 0xffff), word >> 16);
+        bits.flush();
+    }
+}
+
+/// Writes text as it is (RFC 1951 §3.2.4).
+fn store(text: &[u8], bits: &mut Bits<'_>) {
+    let length = text.len() as u16;
+    bits.put(0, 3);
+    bits.bytes(&[]);
+    bits.bytes(&length.to_le_bytes());
+    bits.bytes(&(!length).to_le_bytes());
+    bits.bytes(text);
+}
+
+/// Writes an empty stored block: what was written so far can be read (zlib's sync flush).
+pub(super) fn sync(bits: &mut Bits<'_>) {
+    bits.reserve(0);
+    bits.put(0, 3);
+    bits.bytes(&super::TAIL);
+}
+
+/// The lengths of both codes (RFC 1951 §3.2.7), as symbols of a third code.
+struct Header {
+    /// A symbol each, and from bit 8 on what is added to it.
+    symbols: [u16; SYMBOLS + DISTANCES],
+    count: usize,
+    symbols_of: [usize; 2],
+    order: usize,
+    frequencies: [u16; LENGTHS],
+}
+
+impl Header {
+    #[cfg_attr(feature = "parts", inline(never))]
+    fn new(
+        symbols: &Code<SYMBOLS>,
+        distances: &Code<DISTANCES>,
+        lengths: &mut Code<LENGTHS>,
+    ) -> Self {
+        let mut header = Self {
+            symbols: [0; SYMBOLS + DISTANCES],
+            count: 0,
+            symbols_of: [0; 2],
+            order: 0,
+            frequencies: [0; LENGTHS],
+        };
+        // Runs go on from one code to the other.
+        let mut run = Run { length: 0, count: 0 };
+        header.symbols_of[0] = header.code(symbols, &mut run, 257);
+        header.symbols_of[1] = header.code(distances, &mut run, 1);
+        header.end(&run);
+        lengths.build(&header.frequencies, 7);
+        let in_use = |&&symbol: &&u8| header.frequencies[usize::from(symbol)] > 0 || lengths.used().contains(&symbol.into());
+        let behind = ORDER.iter().rev().take_while(|symbol| !in_use(symbol)).count();
+        header.order = LENGTHS - behind;
+        header
+    }
+
+    /// Adds the lengths of a code, and says of how many symbols.
+    fn code<const N: usize>(&mut self, code: &Code<N>, run: &mut Run, least: usize) -> usize {
+        let mut next = 0;
+        for &symbol in code.used() {
+            let symbol = usize::from(symbol);
+            if symbol > next {
+                self.add(run, 0, symbol - next);
+            }
+            self.add(run, (code.word(symbol) >> 16) as u8, 1);
+            next = symbol + 1;
+        }
+        if next < least {
+            self.add(run, 0, least - next);
+        }
+        next.max(least)
+    }
+
+    #[inline(always)]
+    fn add(&mut self, run: &mut Run, length: u8, count: usize) {
+        if run.length == length {
+            run.count += count;
+        } else {
+            self.end(run);
+            *run = Run { length, count };
+        }
+    }
+
+    /// Writes a run down.
+    #[inline(always)]
+    fn end(&mut self, run: &Run) {
+        let mut left = run.count;
+        if run.length == 0 {
+            while left >= 11 {
+                let some = left.min(138);
+                self.symbol(18, some - 11);
+                left -= some;
+            }
+            if left >= 3 {
+                self.symbol(17, left - 3);
+                left = 0;
+            }
+        } else if left >= 4 {
+            self.symbol(run.length, 0);
+            left -= 1;
+            while left >= 3 {
+                let some = left.min(6);
+                self.symbol(16, some - 3);
+                left -= some;
+            }
+        }
+        for _ in 0..left {
+            self.symbol(run.length, 0);
+        }
+    }
+
+    #[inline(always)]
+    fn symbol(&mut self, symbol: u8, add: usize) {
+        if let Some(place) = self.symbols.get_mut(self.count) {
+            *place = u16::from(symbol) | (add as u16) << 8;
+        }
+        self.count += 1;
+        if let Some(frequency) = self.frequencies.get_mut(usize::from(symbol)) {
+            *frequency += 1;
+        }
+    }
+
+    /// How many bits it takes.
+    fn bits(&self, code: &Code<LENGTHS>) -> u32 {
+        let mut bits = 14 + 3 * self.order as u32;
+        for &symbol in code.used() {
+            let symbol = usize::from(symbol);
+            let one = (code.word(symbol) >> 16) + extra_of(symbol);
+            bits += u32::from(self.frequencies[symbol]) * one;
+        }
+        bits
+    }
+
+    fn write(&self, code: &Code<LENGTHS>, bits: &mut Bits<'_>) {
+        bits.put(self.symbols_of[0] as u64 - 257, 5);
+        bits.put(self.symbols_of[1] as u64 - 1, 5);
+        bits.put(self.order as u64 - 4, 4);
+        bits.flush();
+        let mut lengths = [0; LENGTHS];
+        for &symbol in code.used() {
+            let symbol = usize::from(symbol);
+            lengths[symbol] = (code.word(symbol) >> 16) as u8;
+        }
+        for &symbol in ORDER.iter().take(self.order) {
+            bits.put(lengths[usize::from(symbol)].into(), 3);
+            if bits.held() > 40 {
+                bits.flush();
+            }
+        }
+        bits.flush();
+        for &symbol in self.symbols.iter().take(self.count) {
+            let add = symbol >> 8;
+            let symbol = usize::from(symbol & 31);
+            if symbol < LENGTHS {
+                let word = code.word(symbol);
+                bits.put(u64::from(word & 0xffff), word >> 16);
+                bits.put(add.into(), extra_of(symbol));
+            }
+            if bits.held() > 40 {
+                bits.flush();
+            }
+        }
+        bits.flush();
+    }
+}
+
+/// So many symbols in a row have the same length.
+struct Run {
+    length: u8,
+    count: usize,
+}
+
+/// The bits that are added to a symbol of the third code.
+fn extra_of(symbol: usize) -> u32 {
+    match symbol {
+        16 => 2,
+        17 => 3,
+        18 => 7,
+        _ => 0,
+    }
+}
+
+#[inline(always)]
+fn distance_code(distance: u16) -> u8 {
+    let log = 31 - (u32::from(distance) | 1).leading_zeros();
+    let half = (u32::from(distance) << 1 >> log) & 1;
+    // 0 and 1 are their own codes.
+    let code = 2 * log + half;
+    if distance < 2 { distance as u8 } else { code as u8 }
+}
+
+/// Literals, the end of a block and lengths; the last two are only in the fixed code.
+const SYMBOLS: usize = 288;
+const END: usize = 256;
+/// Likewise the last two.
+const DISTANCES: usize = 32;
+const LENGTHS: usize = 19;
+
+/// RFC 1951 §3.2.7: the order in which the lengths of the third code are written.
+const ORDER: [u8; LENGTHS] = [
+    16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15,
+];
+
+/// RFC 1951 §3.2.5: the extra bits of each length code.
+const LENGTH_EXTRA: [u8; 32] = [
+    0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0, 0, 0, 0,
+];
+
+/// The shortest length of each code, less 3.
+const LENGTH_BASES: [u8; 32] = {
+    let mut bases = [0; 32];
+    let (mut code, mut length) = (0, 0_u16);
+    while code < 28 {
+        bases[code] = length as u8;
+        length += 1 << LENGTH_EXTRA[code];
+        code += 1;
+    }
+    bases[28] = 255;
+    bases
+};
+
+/// The code of each length, less 3.
+const LENGTH_CODES: [u8; 256] = {
+    let mut codes = [0; 256];
+    let mut code = 0;
+    while code < 29 {
+        let mut length = LENGTH_BASES[code] as usize;
+        while length < 256 {
+            codes[length] = code as u8;
+            length += 1;
+        }
+        code += 1;
+    }
+    codes
+};
+
+/// RFC 1951 §3.2.6.
+static FIXED: Code<SYMBOLS> = {
+    let mut lengths = [8; SYMBOLS];
+    let mut symbol = 144;
+    while symbol < 280 {
+        lengths[symbol] = if symbol < 256 { 9 } else { 7 };
+        symbol += 1;
+    }
+    Code::with_lengths(&lengths)
+};
+
+static FIXED_DISTANCES: Code<DISTANCES> = Code::with_lengths(&[5; DISTANCES]);

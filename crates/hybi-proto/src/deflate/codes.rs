@@ -1,0 +1,188 @@
+//! Prefix codes (RFC 1951 §3.2.2): lengths from frequencies, and words from lengths.
+
+/// A code for up to `N` symbols. Only what it says of the symbols in use has a meaning.
+pub(super) struct Code<const N: usize> {
+    /// What is written for each symbol: the bits, and from bit 16 on how many.
+    words: [u32; N],
+    used: [u16; N],
+    count: usize,
+}
+
+impl<const N: usize> Code<N> {
+    pub(super) const fn new() -> Self {
+        Self {
+            words: [0; N],
+            used: [0; N],
+            count: 0,
+        }
+    }
+
+    /// The code of RFC 1951 §3.2.6, or another one with these lengths.
+    pub(super) const fn with_lengths(lengths: &[u8; N]) -> Self {
+        let mut code = Self::new();
+        let mut counts = [0; 16];
+        let mut symbol = 0;
+        while symbol < N {
+            counts[lengths[symbol] as usize & 15] += 1;
+            code.used[symbol] = symbol as u16;
+            symbol += 1;
+        }
+        code.count = N;
+        let mut next = first_words(&counts);
+        symbol = 0;
+        while symbol < N {
+            let length = lengths[symbol];
+            code.words[symbol] = word(&mut next, length);
+            symbol += 1;
+        }
+        code
+    }
+
+    /// The word of a symbol.
+    #[inline(always)]
+    pub(super) fn word(&self, symbol: usize) -> u32 {
+        self.words[symbol]
+    }
+
+    /// The words of all symbols.
+    #[inline(always)]
+    pub(super) fn words(&self) -> &[u32; N] {
+        &self.words
+    }
+
+    /// The symbols in use, in their order.
+    pub(super) fn used(&self) -> &[u16] {
+        self.used.get(..self.count).unwrap_or_default()
+    }
+
+    #[cfg_attr(feature = "parts", inline(never))]
+    /// Makes the best code for these frequencies with words of up to `most` bits. It is always
+    /// complete: two symbols at least are in use.
+    pub(super) fn build(&mut self, frequencies: &[u16; N], most: usize) {
+        let mut nodes = [0_u32; N];
+        let mut n = 0;
+        for (block, all) in frequencies.chunks(8).enumerate() {
+            if all.iter().fold(0, |any, one| any | one) == 0 {
+                continue;
+            }
+            for (at, &frequency) in all.iter().enumerate() {
+                let symbol = block * 8 + at;
+                // Written always, counted if used.
+                if let (Some(used), Some(node)) = (self.used.get_mut(n), nodes.get_mut(n)) {
+                    *used = symbol as u16;
+                    *node = u32::from(frequency) << 16 | symbol as u32;
+                }
+                n += usize::from(frequency != 0);
+            }
+        }
+        while n < 2 {
+            // One word would have no bits.
+            let symbol = u16::from(n == 1 && self.used[0] == 0);
+            (self.used[n], nodes[n]) = (symbol, symbol.into());
+            n += 1;
+            self.used[..n].sort_unstable();
+        }
+        self.count = n;
+        let nodes = &mut nodes[..n];
+        nodes.sort_unstable();
+        let mut symbols = [0_u16; N];
+        for (symbol, node) in symbols.iter_mut().zip(nodes.iter_mut()) {
+            *symbol = *node as u16;
+            *node >>= 16;
+        }
+        let mut counts = [0; 16];
+        count_lengths(nodes, most, &mut counts);
+        // The rarest have the longest words.
+        let mut rarest = symbols.iter();
+        for length in (1..16).rev() {
+            for &symbol in rarest.by_ref().take(counts[length].into()) {
+                if let Some(word) = self.words.get_mut(usize::from(symbol)) {
+                    *word = length as u32;
+                }
+            }
+        }
+        let mut next = first_words(&counts);
+        for &symbol in &self.used[..n] {
+            if let Some(of) = self.words.get_mut(usize::from(symbol)) {
+                *of = word(&mut next, *of as u8);
+            }
+        }
+    }
+}
+
+/// How many words there are of each length, from frequencies in ascending order, which are spoilt:
+/// "In-place calculation of minimum-redundancy codes", Moffat and Katajainen 1995.
+fn count_lengths(nodes: &mut [u32], most: usize, counts: &mut [u16; 16]) {
+    let n = nodes.len();
+    if n < 2 {
+        return;
+    }
+    // Each inner node takes the place of a leaf that is used up: first its weight, then its parent.
+    let (mut leaf, mut root) = (0, 0);
+    for next in 0..n - 1 {
+        let mut weight = 0;
+        for _ in 0..2 {
+            if leaf >= n || (root < next && nodes[root] < nodes[leaf]) {
+                weight += nodes[root];
+                nodes[root] = next as u32;
+                root += 1;
+            } else {
+                weight += nodes[leaf];
+                leaf += 1;
+            }
+        }
+        nodes[next] = weight;
+    }
+    // Then its depth.
+    nodes[n - 2] = 0;
+    for next in (0..n - 2).rev() {
+        nodes[next] = nodes[nodes[next] as usize] + 1;
+    }
+    // What is not an inner node at a depth is a leaf.
+    let (mut room, mut depth, mut at) = (1, 0, n - 1);
+    while room > 0 {
+        let mut inner = 0;
+        while at > 0 && nodes[at - 1] == depth {
+            inner += 1;
+            at -= 1;
+        }
+        counts[most.min(depth as usize)] += room - inner;
+        room = 2 * inner;
+        depth += 1;
+    }
+    // Words that were to be longer: shorter ones make room for them.
+    let mut sum: u32 = (1..=most)
+        .map(|length| u32::from(counts[length]) << (most - length))
+        .sum();
+    while sum > 1 << most {
+        let Some(length) = (1..most).rev().find(|&length| counts[length] > 0) else {
+            return;
+        };
+        counts[length] -= 1;
+        counts[length + 1] += 2;
+        counts[most] -= 1;
+        sum -= 1;
+    }
+}
+
+/// The first word of each length (RFC 1951 §3.2.2, step 2).
+const fn first_words(counts: &[u16; 16]) -> [u16; 16] {
+    let mut next = [0; 16];
+    let mut length = 1;
+    let mut word = 0;
+    while length < 16 {
+        next[length] = word;
+        word = (word + counts[length]) << 1;
+        length += 1;
+    }
+    next
+}
+
+/// The next word of a length. RFC 1951 §3.1.1: Huffman codes are packed starting with the
+/// most-significant bit of the code.
+const fn word(next: &mut [u16; 16], length: u8) -> u32 {
+    let at = length as usize & 15;
+    let word = next[at];
+    next[at] = word.wrapping_add(1);
+    (word.reverse_bits() as u32) >> (16 - at as u32) | (at as u32) << 16
+}

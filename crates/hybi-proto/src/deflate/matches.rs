@@ -1,0 +1,273 @@
+//! What in a text was there before: the matches of LZ77, within a window.
+
+use super::block::Block;
+
+/// Text, and where in it what begins.
+pub(super) struct Matcher {
+    text: Box<[u8; ROOM + PAD]>,
+    /// How much of it there is.
+    end: usize,
+    /// What is added to a place in the text, for the table. It only grows, so that what is in there
+    /// of another text is below it.
+    base: usize,
+    /// The last four places of each hash, the last one in the lowest bits.
+    places: Box<[u64; HASHES]>,
+}
+
+/// How hard to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Effort {
+    /// Candidates, up to four.
+    pub(super) ways: u32,
+    /// So many times a longer match is looked for where one ends.
+    pub(super) stretch: u32,
+    /// Whether a match is given up for a better one at the next byte.
+    pub(super) lazy: bool,
+    /// A match of this length is good enough.
+    pub(super) nice: usize,
+    /// Of so many places of the history one is known.
+    pub(super) step: usize,
+}
+
+impl Matcher {
+    pub(super) fn new() -> Self {
+        Self {
+            text: boxed(),
+            end: 0,
+            base: 1,
+            places: boxed(),
+        }
+    }
+
+    #[cfg_attr(feature = "parts", inline(never))]
+    /// Begins anew, behind this history.
+    pub(super) fn prime(&mut self, history: &[u8], effort: Effort) {
+        self.base += self.end;
+        self.end = 0;
+        self.make_room(history.len(), 0);
+        self.extend(history);
+        let mut at = 0;
+        while at + 8 <= self.end {
+            self.insert(at);
+            at += effort.step;
+        }
+    }
+
+    /// Adds text to look at, of which no more than [`MOST`] is taken, and says where it begins.
+    pub(super) fn add(&mut self, text: &[u8], window: usize) -> usize {
+        self.make_room(text.len(), window);
+        let begin = self.end;
+        self.extend(text);
+        begin
+    }
+
+    pub(super) fn text(&self, from: usize) -> &[u8] {
+        self.text.get(from..self.end).unwrap_or_default()
+    }
+
+    fn extend(&mut self, text: &[u8]) {
+        if let Some(room) = self.text.get_mut(self.end..self.end + text.len()) {
+            room.copy_from_slice(text);
+            self.end += text.len();
+        }
+    }
+
+    fn make_room(&mut self, more: usize, window: usize) {
+        if self.end + more > ROOM.min(window + MOST) {
+            let gone = self.end.saturating_sub(window);
+            self.text.copy_within(gone..self.end, 0);
+            self.end -= gone;
+            self.base += gone;
+        }
+        if self.base + self.end + more >= 1 << 16 {
+            // Numbers are at an end.
+            let less = (self.base - 1).min(usize::from(u16::MAX)) as u16;
+            for places in self.places.iter_mut() {
+                let [a, b, c, d] = [0, 16, 32, 48]
+                    .map(|lane| u64::from(((*places >> lane) as u16).saturating_sub(less)) << lane);
+                *places = a | b | c | d;
+            }
+            self.base = 1;
+        }
+    }
+
+    #[inline(always)]
+    fn insert(&mut self, at: usize) {
+        let place = (self.base + at) as u64;
+        let slot = &mut self.places[hash(word(&self.text, at))];
+        *slot = *slot << 16 | place;
+    }
+
+    /// Finds the matches of the text from here on, and says where the literals begin that are left.
+    #[cfg_attr(feature = "parts", inline(never))]
+    pub(super) fn run<const WAYS: usize, const LAZY: bool>(
+        &mut self,
+        begin: usize,
+        window: usize,
+        effort: Effort,
+        block: &mut Block,
+    ) -> usize {
+        let end = self.end;
+        let (mut at, mut anchor) = (begin, begin);
+        // The last bytes are no match.
+        while at + 8 <= end {
+            let places = self.visit(at);
+            let mut found = Found { length: SHORTEST - 1, away: 0 };
+            self.look::<WAYS>(at, at, places, end, window, &mut found);
+            if found.away == 0 {
+                at += 1 + ((at - anchor) >> 6);
+                continue;
+            }
+            loop {
+                self.stretch::<WAYS>(at, end, window, effort, &mut found);
+                if !LAZY || found.length >= effort.nice || at + 9 > end {
+                    break;
+                }
+                let mut next = Found { length: found.length, away: 0 };
+                let places = self.visit(at + 1);
+                self.look::<WAYS>(at + 1, at + 1, places, end, window, &mut next);
+                if next.away == 0 {
+                    break;
+                }
+                at += 1;
+                found = next;
+            }
+            // Places are known one by one only where there was no match.
+            let mut from = at;
+            while from > anchor
+                && from > found.away
+                && found.length < LONGEST
+                && self.text[(from - 1) & (ROOM - 1)]
+                    == self.text[(from - 1 - found.away) & (ROOM - 1)]
+            {
+                from -= 1;
+                found.length += 1;
+            }
+            let literals = self.text.get(anchor..from).unwrap_or_default();
+            block.push(literals, found.length, found.away);
+            let next = from + found.length;
+            at += 1 + LAZY as usize;
+            while at < next && at + 8 <= end {
+                self.insert(at);
+                at += effort.step;
+            }
+            at = next;
+            anchor = next;
+        }
+        anchor
+    }
+
+    /// What is known of a place, to which it is added.
+    #[inline(always)]
+    fn visit(&mut self, at: usize) -> u64 {
+        let place = (self.base + at) as u64;
+        let slot = &mut self.places[hash(word(&self.text, at))];
+        let places = *slot;
+        *slot = places << 16 | place;
+        places
+    }
+
+    /// Tries the places where what is at `near` was.
+    #[inline(always)]
+    fn look<const WAYS: usize>(
+        &self,
+        at: usize,
+        near: usize,
+        mut places: u64,
+        end: usize,
+        window: usize,
+        found: &mut Found,
+    ) {
+        let limit = at.min(window);
+        let most = (end - at).min(LONGEST);
+        for _ in 0..WAYS {
+            let away = (self.base + near).wrapping_sub(places as u16 as usize);
+            places >>= 16;
+            if away.wrapping_sub(1) >= limit {
+                break;
+            }
+            let tail = found.length - 3;
+            if word(&self.text, at + tail) as u32 != word(&self.text, at - away + tail) as u32 {
+                continue;
+            }
+            let same = same(&self.text, at, at - away, most);
+            if same > found.length {
+                *found = Found { length: same, away };
+            }
+        }
+    }
+
+    /// Looks for a longer match by where it would have to go on.
+    #[inline(always)]
+    fn stretch<const WAYS: usize>(&self, at: usize, end: usize, window: usize, effort: Effort, found: &mut Found) {
+        for _ in 0..effort.stretch {
+            let length = found.length;
+            let near = at + length - 3;
+            if length >= effort.nice || near + 8 > end {
+                return;
+            }
+            let places = self.places[hash(word(&self.text, near))];
+            self.look::<WAYS>(at, near, places, end, window, found);
+            if found.length == length {
+                return;
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Found {
+    length: usize,
+    away: usize,
+}
+
+#[inline(always)]
+fn word(text: &[u8; ROOM + PAD], at: usize) -> u64 {
+    let at = at & (ROOM - 1);
+    let word = text[at..at + PAD].first_chunk();
+    word.map_or(0, |word| u64::from_le_bytes(*word))
+}
+
+#[inline(always)]
+fn hash(word: u64) -> usize {
+    ((word as u32).wrapping_mul(0x9e37_79b1) >> (32 - HASH_BITS)) as usize & (HASHES - 1)
+}
+
+/// How many bytes are the same, at most.
+#[inline(always)]
+fn same(text: &[u8; ROOM + PAD], a: usize, b: usize, most: usize) -> usize {
+    let mut same = 0;
+    while same < most {
+        let differ = word(text, a + same) ^ word(text, b + same);
+        if differ != 0 {
+            return most.min(same + (differ.trailing_zeros() / 8) as usize);
+        }
+        same += 8;
+    }
+    most
+}
+
+/// A box of zeros.
+fn boxed<T: Clone + Default, const N: usize>() -> Box<[T; N]> {
+    let zeros = vec![T::default(); N].into_boxed_slice();
+    match zeros.try_into() {
+        Ok(zeros) => zeros,
+        Err(_) => unreachable!(),
+    }
+}
+
+/// The text of a window and of a piece, and what may be read behind it.
+const ROOM: usize = 1 << 16;
+const PAD: usize = 8;
+
+/// The most text that is looked at at once, in bytes.
+pub(super) const MOST: usize = 16 << 10;
+
+const HASH_BITS: u32 = 11;
+const HASHES: usize = 1 << HASH_BITS;
+
+/// A match of three bytes is not worth its bits, but near.
+const SHORTEST: usize = 4;
+
+/// RFC 1951 §3.2.5.
+const LONGEST: usize = 258;
