@@ -1,16 +1,26 @@
 //! Bits into bytes, the least significant first (RFC 1951 §3.1.1).
 
-/// Writes behind what is there already.
-pub(super) struct Bits<'a> {
-    out: &'a mut Vec<u8>,
+/// What is written, behind what was there already.
+///
+/// It goes by value through the loops that write, so that what it holds stays in registers.
+pub(super) struct Bits {
+    out: Vec<u8>,
     /// Where the next byte goes; there may be room behind it.
     at: usize,
     held: u64,
     count: u32,
 }
 
-impl<'a> Bits<'a> {
-    pub(super) fn new(out: &'a mut Vec<u8>) -> Self {
+/// Where to go back to.
+#[derive(Clone, Copy)]
+pub(super) struct Point {
+    at: usize,
+    held: u64,
+    count: u32,
+}
+
+impl Bits {
+    pub(super) fn new(out: Vec<u8>) -> Self {
         Self {
             at: out.len(),
             out,
@@ -26,9 +36,15 @@ impl<'a> Bits<'a> {
 
     /// Adds some bits. At most 56 may be between two calls of [`flush`](Self::flush).
     #[inline(always)]
-    pub(super) fn put(&mut self, bits: u64, count: u32) {
-        self.held |= bits << (self.count & 63);
+    pub(super) fn put(&mut self, bits: u32, count: u32) {
+        self.held |= u64::from(bits) << (self.count & 63);
         self.count += count;
+    }
+
+    /// Adds a word: its bits, and from bit 16 on how many.
+    #[inline(always)]
+    pub(super) fn word(&mut self, word: u32) {
+        self.put(word & 0xffff, word >> 16);
     }
 
     /// How many bits are held.
@@ -49,18 +65,38 @@ impl<'a> Bits<'a> {
         self.count &= 7;
     }
 
-    /// Goes on at the next byte.
-    pub(super) fn align(&mut self) {
-        self.count = self.count.next_multiple_of(8);
-        self.flush();
-    }
-
     /// Adds bytes at the boundary of one.
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
-        self.align();
+        self.count = self.count.next_multiple_of(8);
+        self.flush();
         self.out.truncate(self.at);
         self.out.extend_from_slice(bytes);
         self.at = self.out.len();
+    }
+
+    /// After a flush.
+    pub(super) fn point(&self) -> Point {
+        Point {
+            at: self.at,
+            held: self.held,
+            count: self.count,
+        }
+    }
+
+    /// How many bits were written since.
+    pub(super) fn since(&self, point: Point) -> usize {
+        8 * (self.at - point.at) + self.count as usize - point.count as usize
+    }
+
+    /// Takes back what was written since.
+    pub(super) fn back(&mut self, point: Point) {
+        (self.at, self.held, self.count) = (point.at, point.held, point.count);
+    }
+
+    /// What was written, but for bits that make no whole byte.
+    pub(super) fn into_bytes(mut self) -> Vec<u8> {
+        self.out.truncate(self.at);
+        self.out
     }
 }
 

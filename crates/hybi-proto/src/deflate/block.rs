@@ -1,17 +1,23 @@
 //! Blocks (RFC 1951 §3.2.3): what was found in a piece of text, in the fewest bits.
 
-use super::bits::Bits;
+use super::bits::{Bits, Point};
 use super::codes::Code;
 
 /// Literals, and what they are followed by: a match.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sequence {
-    pub(super) literals: u16,
+struct Sequence {
+    literals: u16,
     /// Less 3.
-    pub(super) length: u8,
+    length: u8,
     distance_code: u8,
     /// Less 1.
-    pub(super) distance: u16,
+    distance: u16,
+}
+
+/// Where matches go.
+pub(super) trait Sink {
+    /// Adds literals and a match behind them.
+    fn push(&mut self, literals: &[u8], length: usize, distance: usize);
 }
 
 /// What is in a block, and the codes of the last one.
@@ -36,28 +42,9 @@ impl Block {
         }
     }
 
-    /// Adds literals and a match behind them.
-    #[inline(always)]
-    pub(super) fn push(&mut self, literals: &[u8], length: usize, distance: usize) {
-        for &literal in literals {
-            self.symbols[usize::from(literal)] += 1;
-        }
-        let length = (length - 3) as u8;
-        let distance = (distance - 1) as u16;
-        let distance_code = distance_code(distance);
-        self.symbols[257 + usize::from(LENGTH_CODES[usize::from(length)] & 31)] += 1;
-        self.distances[usize::from(distance_code & 31)] += 1;
-        self.sequences.push(Sequence {
-            literals: literals.len() as u16,
-            length,
-            distance_code,
-            distance,
-        });
-    }
-
     #[cfg_attr(feature = "parts", inline(never))]
     /// Writes the block of this text, whose last literals have not been pushed, and begins anew.
-    pub(super) fn write(&mut self, text: &[u8], last: &[u8], bits: &mut Bits<'_>) {
+    pub(super) fn write(&mut self, text: &[u8], last: &[u8], mut bits: Bits) -> Bits {
         for &literal in last {
             self.symbols[usize::from(literal)] += 1;
         }
@@ -87,18 +74,19 @@ impl Block {
         let best = own.min(fixed) + extra + 3;
         bits.reserve(best.min(stored) as usize);
         if stored < best {
-            store(text, bits);
+            store(text, &mut bits);
         } else if fixed <= own {
             bits.put(0b010, 3);
-            self.symbols_with(&FIXED, &FIXED_DISTANCES, text, bits);
+            bits = self.symbols_with(&FIXED, &FIXED_DISTANCES, text, bits);
         } else {
             bits.put(0b100, 3);
-            header.write(&self.length_code, bits);
-            self.symbols_with(&self.symbol_code, &self.distance_code, text, bits);
+            bits = header.write(&self.length_code, bits);
+            bits = self.symbols_with(&self.symbol_code, &self.distance_code, text, bits);
         }
         self.sequences.clear();
         self.symbols = [0; SYMBOLS];
         self.distances = [0; DISTANCES];
+        bits
     }
 
     #[cfg_attr(feature = "parts", inline(never))]
@@ -107,16 +95,15 @@ impl Block {
         symbols: &Code<SYMBOLS>,
         distances: &Code<DISTANCES>,
         mut text: &[u8],
-        bits: &mut Bits<'_>,
-    ) {
+        mut bits: Bits,
+    ) -> Bits {
         let words = symbols.words();
-        let literal = |bits: &mut Bits<'_>, literals: &[u8]| {
-            for &literal in literals {
-                let word = words[usize::from(literal)];
-                bits.put(u64::from(word & 0xffff), word >> 16);
-                if bits.held() > 40 {
-                    bits.flush();
+        let literal = |bits: &mut Bits, literals: &[u8]| {
+            for some in literals.chunks(3) {
+                for &literal in some {
+                    bits.word(words[usize::from(literal)]);
                 }
+                bits.flush();
             }
         };
         bits.flush();
@@ -124,36 +111,101 @@ impl Block {
             let (literals, rest) = text
                 .split_at_checked(sequence.literals.into())
                 .unwrap_or_default();
-            literal(bits, literals);
-            bits.flush();
+            literal(&mut bits, literals);
             text = rest
                 .get(usize::from(sequence.length) + 3..)
                 .unwrap_or_default();
             let code = usize::from(LENGTH_CODES[usize::from(sequence.length)] & 31);
-            let word = words[257 + code];
-            bits.put(u64::from(word & 0xffff), word >> 16);
-            let extra = u32::from(LENGTH_EXTRA[code]);
-            let mask = (1_u64 << extra) - 1;
-            // The longest has a code of its own, with nothing to add.
-            let base = LENGTH_BASES[code];
-            bits.put(u64::from(sequence.length - base.min(sequence.length)) & mask, extra);
-            let code = u32::from(sequence.distance_code & 31);
-            let word = distances.words()[code as usize & 31];
-            bits.put(u64::from(word & 0xffff), word >> 16);
-            let extra = (code / 2).saturating_sub(1);
-            bits.put(u64::from(sequence.distance) & ((1 << extra) - 1), extra);
+            bits.word(words[257 + code]);
+            bits.word(LENGTH_RESTS[usize::from(sequence.length)]);
+            bits.word(distances.words()[usize::from(sequence.distance_code & 31)]);
+            let extra = distance_extra(sequence.distance_code);
+            bits.put(u32::from(sequence.distance) & ((1 << extra) - 1), extra);
             bits.flush();
         }
-        literal(bits, text);
+        literal(&mut bits, text);
+        bits.word(words[END]);
         bits.flush();
-        let word = words[END];
-        bits.put(u64::from(word & 0xffff), word >> 16);
+        bits
+    }
+}
+
+impl Sink for &mut Block {
+    #[inline(always)]
+    fn push(&mut self, literals: &[u8], length: usize, distance: usize) {
+        for &literal in literals {
+            self.symbols[usize::from(literal)] += 1;
+        }
+        let length = (length - 3) as u8;
+        let distance = (distance - 1) as u16;
+        let distance_code = distance_code(distance);
+        self.symbols[257 + usize::from(LENGTH_CODES[usize::from(length)] & 31)] += 1;
+        self.distances[usize::from(distance_code & 31)] += 1;
+        self.sequences.push(Sequence {
+            literals: literals.len() as u16,
+            length,
+            distance_code,
+            distance,
+        });
+    }
+}
+
+/// A block with the codes of RFC 1951 §3.2.6, which is written at once.
+pub(super) struct Fixed {
+    bits: Bits,
+    from: Point,
+}
+
+impl Fixed {
+    /// Begins one that has no more text than so many bytes.
+    pub(super) fn new(mut bits: Bits, most: usize) -> Self {
+        bits.reserve(9 * most + 64);
+        let from = bits.point();
+        bits.put(0b010, 3);
         bits.flush();
+        Self { bits, from }
+    }
+
+    /// Ends the block of this text, whose last literals have not been pushed.
+    pub(super) fn end(mut self, text: &[u8], last: &[u8]) -> Bits {
+        self.literals(last);
+        self.bits.word(FIXED.words()[END]);
+        self.bits.flush();
+        if self.bits.since(self.from) > 8 * (text.len() + 5) {
+            self.bits.back(self.from);
+            store(text, &mut self.bits);
+        }
+        self.bits
+    }
+
+    #[inline(always)]
+    fn literals(&mut self, literals: &[u8]) {
+        for some in literals.chunks(5) {
+            for &literal in some {
+                self.bits.word(FIXED.words()[usize::from(literal)]);
+            }
+            self.bits.flush();
+        }
+    }
+}
+
+impl Sink for Fixed {
+    #[inline(always)]
+    fn push(&mut self, literals: &[u8], length: usize, distance: usize) {
+        self.literals(literals);
+        self.bits.word(FIXED_LENGTHS[(length - 3) & 255]);
+        let distance = (distance - 1) as u16;
+        let code = distance_code(distance);
+        let extra = distance_extra(code);
+        let word = FIXED_DISTANCES.words()[usize::from(code & 31)] & 31;
+        let rest = u32::from(distance) & ((1 << extra) - 1);
+        self.bits.put(word | rest << 5, 5 + extra);
+        self.bits.flush();
     }
 }
 
 /// Writes text as it is (RFC 1951 §3.2.4).
-fn store(text: &[u8], bits: &mut Bits<'_>) {
+fn store(text: &[u8], bits: &mut Bits) {
     let length = text.len() as u16;
     bits.put(0, 3);
     bits.bytes(&[]);
@@ -163,7 +215,7 @@ fn store(text: &[u8], bits: &mut Bits<'_>) {
 }
 
 /// Writes an empty stored block: what was written so far can be read (zlib's sync flush).
-pub(super) fn sync(bits: &mut Bits<'_>) {
+pub(super) fn sync(bits: &mut Bits) {
     bits.reserve(0);
     bits.put(0, 3);
     bits.bytes(&super::TAIL);
@@ -282,18 +334,18 @@ impl Header {
         bits
     }
 
-    fn write(&self, code: &Code<LENGTHS>, bits: &mut Bits<'_>) {
-        bits.put(self.symbols_of[0] as u64 - 257, 5);
-        bits.put(self.symbols_of[1] as u64 - 1, 5);
-        bits.put(self.order as u64 - 4, 4);
+    fn write(&self, code: &Code<LENGTHS>, mut bits: Bits) -> Bits {
+        bits.put(self.symbols_of[0] as u32 - 257, 5);
+        bits.put(self.symbols_of[1] as u32 - 1, 5);
+        bits.put(self.order as u32 - 4, 4);
         bits.flush();
         let mut lengths = [0; LENGTHS];
         for &symbol in code.used() {
             let symbol = usize::from(symbol);
-            lengths[symbol] = (code.word(symbol) >> 16) as u8;
+            lengths[symbol] = code.word(symbol) >> 16;
         }
         for &symbol in ORDER.iter().take(self.order) {
-            bits.put(lengths[usize::from(symbol)].into(), 3);
+            bits.put(lengths[usize::from(symbol)], 3);
             if bits.held() > 40 {
                 bits.flush();
             }
@@ -303,8 +355,7 @@ impl Header {
             let add = symbol >> 8;
             let symbol = usize::from(symbol & 31);
             if symbol < LENGTHS {
-                let word = code.word(symbol);
-                bits.put(u64::from(word & 0xffff), word >> 16);
+                bits.word(code.word(symbol));
                 bits.put(add.into(), extra_of(symbol));
             }
             if bits.held() > 40 {
@@ -312,6 +363,7 @@ impl Header {
             }
         }
         bits.flush();
+        bits
     }
 }
 
@@ -338,6 +390,12 @@ fn distance_code(distance: u16) -> u8 {
     // 0 and 1 are their own codes.
     let code = 2 * log + half;
     if distance < 2 { distance as u8 } else { code as u8 }
+}
+
+/// The bits that are added to a distance code.
+#[inline(always)]
+fn distance_extra(code: u8) -> u32 {
+    (u32::from(code & 31) / 2).saturating_sub(1)
 }
 
 /// Literals, the end of a block and lengths; the last two are only in the fixed code.
@@ -397,3 +455,31 @@ static FIXED: Code<SYMBOLS> = {
 };
 
 static FIXED_DISTANCES: Code<DISTANCES> = Code::with_lengths(&[5; DISTANCES]);
+
+/// What follows the code of each length, less 3, as a word.
+static LENGTH_RESTS: [u32; 256] = {
+    let mut rests = [0; 256];
+    let mut length = 0;
+    while length < 256 {
+        let code = LENGTH_CODES[length] as usize;
+        rests[length] =
+            (length as u32 - LENGTH_BASES[code] as u32) | (LENGTH_EXTRA[code] as u32) << 16;
+        length += 1;
+    }
+    rests
+};
+
+/// The word of each length, less 3, in the fixed code, and what follows it.
+static FIXED_LENGTHS: [u32; 256] = {
+    let mut words = [0; 256];
+    let mut length = 0;
+    while length < 256 {
+        let word = FIXED.word(257 + LENGTH_CODES[length] as usize);
+        let count = word >> 16;
+        let rest = LENGTH_RESTS[length];
+        let bits = word & 0xffff | (rest & 0xffff) << count;
+        words[length] = bits | (count + (rest >> 16)) << 16;
+        length += 1;
+    }
+    words
+};

@@ -40,7 +40,7 @@ impl<const N: usize> Code<N> {
 
     /// The word of a symbol.
     #[inline(always)]
-    pub(super) fn word(&self, symbol: usize) -> u32 {
+    pub(super) const fn word(&self, symbol: usize) -> u32 {
         self.words[symbol]
     }
 

@@ -1,7 +1,7 @@
 //! A compressor for short messages behind a history.
 
 use super::bits::Bits;
-use super::block::{self, Block};
+use super::block::{self, Block, Fixed};
 use super::history::Mark;
 use super::matches::{Effort, MOST, Matcher};
 
@@ -24,21 +24,27 @@ impl Packer {
     /// Compresses what is said behind what the matcher is primed with, up to a sync flush.
     pub(super) fn run(&mut self, said: &[u8], bits: u8, effort: Effort, out: &mut Vec<u8>) {
         let window = 1 << bits;
-        let mut bits = Bits::new(out);
+        let mut bits = Bits::new(std::mem::take(out));
         for piece in said.chunks(MOST) {
             let begin = self.matcher.add(piece, window);
             let (matcher, block) = (&mut self.matcher, &mut self.block);
-            let anchor = match (effort.ways, effort.lazy) {
-                (1, false) => matcher.run::<1, false>(begin, window, effort, block),
-                (1, true) => matcher.run::<1, true>(begin, window, effort, block),
-                (2, false) => matcher.run::<2, false>(begin, window, effort, block),
-                (2, true) => matcher.run::<2, true>(begin, window, effort, block),
-                (_, true) => matcher.run::<4, true>(begin, window, effort, block),
-                (_, false) => matcher.run::<4, false>(begin, window, effort, block),
+            if effort.fixed {
+                let fixed = Fixed::new(bits, piece.len());
+                let (anchor, fixed) = matcher.run::<1, false, _>(begin, window, effort, fixed);
+                bits = fixed.end(matcher.text(begin), matcher.text(anchor));
+                continue;
+            }
+            let (anchor, block) = match (effort.ways, effort.lazy) {
+                (1, false) => matcher.run::<1, false, _>(begin, window, effort, block),
+                (1, true) => matcher.run::<1, true, _>(begin, window, effort, block),
+                (2, false) => matcher.run::<2, false, _>(begin, window, effort, block),
+                (2, true) => matcher.run::<2, true, _>(begin, window, effort, block),
+                (_, true) => matcher.run::<4, true, _>(begin, window, effort, block),
+                (_, false) => matcher.run::<4, false, _>(begin, window, effort, block),
             };
-            let (text, last) = (self.matcher.text(begin), self.matcher.text(anchor));
-            self.block.write(text, last, &mut bits);
+            bits = block.write(matcher.text(begin), matcher.text(anchor), bits);
         }
         block::sync(&mut bits);
+        *out = bits.into_bytes();
     }
 }

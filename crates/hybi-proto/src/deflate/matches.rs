@@ -1,6 +1,6 @@
 //! What in a text was there before: the matches of LZ77, within a window.
 
-use super::block::Block;
+use super::block::Sink;
 
 /// Text, and where in it what begins.
 pub(super) struct Matcher {
@@ -17,6 +17,8 @@ pub(super) struct Matcher {
 /// How hard to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Effort {
+    /// Whether without codes of its own.
+    pub(super) fixed: bool,
     /// Candidates, up to four.
     pub(super) ways: u32,
     /// So many times a longer match is looked for where one ends.
@@ -46,10 +48,13 @@ impl Matcher {
         self.end = 0;
         self.make_room(history.len(), 0);
         self.extend(history);
-        let mut at = 0;
-        while at + 8 <= self.end {
-            self.insert(at);
-            at += effort.step;
+        let mut place = self.base as u64;
+        let text = self.text.get(..self.end).unwrap_or_default();
+        for word in text.windows(4).step_by(effort.step.max(1)) {
+            let word = word.first_chunk().map_or(0, |word| u32::from_le_bytes(*word));
+            let slot = &mut self.places[hash(word.into())];
+            *slot = *slot << 16 | place;
+            place += effort.step as u64;
         }
     }
 
@@ -100,13 +105,13 @@ impl Matcher {
 
     /// Finds the matches of the text from here on, and says where the literals begin that are left.
     #[cfg_attr(feature = "parts", inline(never))]
-    pub(super) fn run<const WAYS: usize, const LAZY: bool>(
+    pub(super) fn run<const WAYS: usize, const LAZY: bool, S: Sink>(
         &mut self,
         begin: usize,
         window: usize,
         effort: Effort,
-        block: &mut Block,
-    ) -> usize {
+        mut sink: S,
+    ) -> (usize, S) {
         let end = self.end;
         let (mut at, mut anchor) = (begin, begin);
         // The last bytes are no match.
@@ -133,18 +138,16 @@ impl Matcher {
                 found = next;
             }
             // Places are known one by one only where there was no match.
-            let mut from = at;
-            while from > anchor
-                && from > found.away
-                && found.length < LONGEST
-                && self.text[(from - 1) & (ROOM - 1)]
-                    == self.text[(from - 1 - found.away) & (ROOM - 1)]
-            {
-                from -= 1;
-                found.length += 1;
+            let most = (at - anchor).min(at - found.away).min(LONGEST - found.length);
+            let mut more = 0;
+            if most > 0 && at - found.away >= 8 {
+                let differ = word(&self.text, at - 8) ^ word(&self.text, at - found.away - 8);
+                more = most.min(differ.leading_zeros() as usize / 8);
             }
+            let from = at - more;
+            found.length += more;
             let literals = self.text.get(anchor..from).unwrap_or_default();
-            block.push(literals, found.length, found.away);
+            sink.push(literals, found.length, found.away);
             let next = from + found.length;
             at += 1 + LAZY as usize;
             while at < next && at + 8 <= end {
@@ -154,7 +157,7 @@ impl Matcher {
             at = next;
             anchor = next;
         }
-        anchor
+        (anchor, sink)
     }
 
     /// What is known of a place, to which it is added.
