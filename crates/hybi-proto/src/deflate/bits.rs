@@ -6,7 +6,7 @@
 pub(super) struct Bits {
     out: Vec<u8>,
     /// Where the next byte goes; there may be room behind it.
-    at: usize,
+    at: u32,
     held: u64,
     count: u32,
 }
@@ -14,7 +14,7 @@ pub(super) struct Bits {
 /// Where to go back to.
 #[derive(Clone, Copy)]
 pub(super) struct Point {
-    at: usize,
+    at: u32,
     held: u64,
     count: u32,
 }
@@ -22,7 +22,7 @@ pub(super) struct Point {
 impl Bits {
     pub(super) fn new(out: Vec<u8>) -> Self {
         Self {
-            at: out.len(),
+            at: out.len() as u32,
             out,
             held: 0,
             count: 0,
@@ -31,20 +31,20 @@ impl Bits {
 
     /// Makes room for so many bits. Those that exceed it are lost.
     pub(super) fn reserve(&mut self, bits: usize) {
-        self.out.resize(self.at + bits / 8 + 2 * WORD, 0);
+        self.out.resize(self.at as usize + bits / 8 + 2 * WORD, 0);
     }
 
     /// Adds some bits. At most 56 may be between two calls of [`flush`](Self::flush).
     #[inline(always)]
-    pub(super) fn put(&mut self, bits: u32, count: u32) {
-        self.held |= u64::from(bits) << (self.count & 63);
+    pub(super) fn put(&mut self, bits: u64, count: u32) {
+        self.held |= bits << (self.count & 63);
         self.count += count;
     }
 
     /// Adds a word: its bits, and from bit 16 on how many.
     #[inline(always)]
     pub(super) fn word(&mut self, word: u32) {
-        self.put(word & 0xffff, word >> 16);
+        self.put(u64::from(word & 0xffff), word >> 16);
     }
 
     /// How many bits are held.
@@ -56,11 +56,12 @@ impl Bits {
     /// Writes all whole bytes, so that less than 8 bits are held.
     #[inline(always)]
     pub(super) fn flush(&mut self) {
-        let room = self.out.get_mut(self.at..).unwrap_or_default();
-        if let Some(room) = room.first_chunk_mut::<WORD>() {
-            *room = self.held.to_le_bytes();
+        // Of 32 bits, so that the sum cannot overflow, which would have to be looked at.
+        let at = self.at as usize;
+        if let Some(room) = self.out.get_mut(at..at + WORD) {
+            room.copy_from_slice(&self.held.to_le_bytes());
         }
-        self.at += (self.count >> 3) as usize;
+        self.at += self.count >> 3;
         self.held >>= self.count & 56;
         self.count &= 7;
     }
@@ -69,9 +70,9 @@ impl Bits {
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
         self.count = self.count.next_multiple_of(8);
         self.flush();
-        self.out.truncate(self.at);
+        self.out.truncate(self.at as usize);
         self.out.extend_from_slice(bytes);
-        self.at = self.out.len();
+        self.at = self.out.len() as u32;
     }
 
     /// After a flush.
@@ -85,7 +86,7 @@ impl Bits {
 
     /// How many bits were written since.
     pub(super) fn since(&self, point: Point) -> usize {
-        8 * (self.at - point.at) + self.count as usize - point.count as usize
+        8 * (self.at - point.at) as usize + self.count as usize - point.count as usize
     }
 
     /// Takes back what was written since.
@@ -95,7 +96,7 @@ impl Bits {
 
     /// What was written, but for bits that make no whole byte.
     pub(super) fn into_bytes(mut self) -> Vec<u8> {
-        self.out.truncate(self.at);
+        self.out.truncate(self.at as usize);
         self.out
     }
 }

@@ -16,8 +16,8 @@ struct Sequence {
 
 /// Where matches go.
 pub(super) trait Sink {
-    /// Adds literals and a match behind them.
-    fn push(&mut self, literals: &[u8], length: usize, distance: usize);
+    /// Adds the literals at the front of the text, and a match behind them.
+    fn push(&mut self, text: &[u8], literals: usize, length: usize, distance: usize);
 }
 
 /// What is in a block, and the codes of the last one.
@@ -120,7 +120,7 @@ impl Block {
             bits.word(LENGTH_RESTS[usize::from(sequence.length)]);
             bits.word(distances.words()[usize::from(sequence.distance_code & 31)]);
             let extra = distance_extra(sequence.distance_code);
-            bits.put(u32::from(sequence.distance) & ((1 << extra) - 1), extra);
+            bits.put(u64::from(sequence.distance) & ((1 << extra) - 1), extra);
             bits.flush();
         }
         literal(&mut bits, text);
@@ -132,8 +132,8 @@ impl Block {
 
 impl Sink for &mut Block {
     #[inline(always)]
-    fn push(&mut self, literals: &[u8], length: usize, distance: usize) {
-        for &literal in literals {
+    fn push(&mut self, text: &[u8], literals: usize, length: usize, distance: usize) {
+        for &literal in text.get(..literals).unwrap_or_default() {
             self.symbols[usize::from(literal)] += 1;
         }
         let length = (length - 3) as u8;
@@ -142,7 +142,7 @@ impl Sink for &mut Block {
         self.symbols[257 + usize::from(LENGTH_CODES[usize::from(length)] & 31)] += 1;
         self.distances[usize::from(distance_code & 31)] += 1;
         self.sequences.push(Sequence {
-            literals: literals.len() as u16,
+            literals: literals as u16,
             length,
             distance_code,
             distance,
@@ -191,15 +191,28 @@ impl Fixed {
 
 impl Sink for Fixed {
     #[inline(always)]
-    fn push(&mut self, literals: &[u8], length: usize, distance: usize) {
-        self.literals(literals);
+    fn push(&mut self, text: &[u8], literals: usize, length: usize, distance: usize) {
+        match text.first_chunk().map(|text| u64::from_le_bytes(*text)) {
+            Some(word) if literals <= 6 => {
+                let word = word & !(u64::MAX << (8 * literals));
+                if word & 0x8080_8080_8080 == 0 {
+                    // Literals up to 143 have words of 8 bits, which begin with that of 0x30.
+                    let words = (word + 0x3030_3030_3030).reverse_bits().swap_bytes();
+                    self.bits.put(words & !(u64::MAX << (8 * literals)), 8 * literals as u32);
+                    self.bits.flush();
+                } else {
+                    self.literals(text.get(..literals).unwrap_or_default());
+                }
+            }
+            _ => self.literals(text.get(..literals).unwrap_or_default()),
+        }
         self.bits.word(FIXED_LENGTHS[(length - 3) & 255]);
         let distance = (distance - 1) as u16;
         let code = distance_code(distance);
         let extra = distance_extra(code);
         let word = FIXED_DISTANCES.words()[usize::from(code & 31)] & 31;
         let rest = u32::from(distance) & ((1 << extra) - 1);
-        self.bits.put(word | rest << 5, 5 + extra);
+        self.bits.put((word | rest << 5).into(), 5 + extra);
         self.bits.flush();
     }
 }
@@ -335,9 +348,9 @@ impl Header {
     }
 
     fn write(&self, code: &Code<LENGTHS>, mut bits: Bits) -> Bits {
-        bits.put(self.symbols_of[0] as u32 - 257, 5);
-        bits.put(self.symbols_of[1] as u32 - 1, 5);
-        bits.put(self.order as u32 - 4, 4);
+        bits.put(self.symbols_of[0] as u64 - 257, 5);
+        bits.put(self.symbols_of[1] as u64 - 1, 5);
+        bits.put(self.order as u64 - 4, 4);
         bits.flush();
         let mut lengths = [0; LENGTHS];
         for &symbol in code.used() {
@@ -345,7 +358,7 @@ impl Header {
             lengths[symbol] = code.word(symbol) >> 16;
         }
         for &symbol in ORDER.iter().take(self.order) {
-            bits.put(lengths[usize::from(symbol)], 3);
+            bits.put(lengths[usize::from(symbol)].into(), 3);
             if bits.held() > 40 {
                 bits.flush();
             }

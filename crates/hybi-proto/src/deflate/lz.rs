@@ -3,16 +3,16 @@
 use super::bits::Bits;
 use super::block::{self, Block, Fixed};
 use super::history::Mark;
-use super::matches::{Effort, MOST, Matcher};
+use super::matches::{Effort, MOST, Matcher, Places};
 
 /// What a thread lends.
-pub(super) struct Packer {
-    pub(super) matcher: Matcher,
+pub(super) struct Packer<P> {
+    pub(super) matcher: Matcher<P>,
     block: Block,
     primed: Option<Mark>,
 }
 
-impl Packer {
+impl<P: Places> Packer<P> {
     pub(super) fn new() -> Self {
         Self {
             matcher: Matcher::new(),
@@ -30,17 +30,14 @@ impl Packer {
             let (matcher, block) = (&mut self.matcher, &mut self.block);
             if effort.fixed {
                 let fixed = Fixed::new(bits, piece.len());
-                let (anchor, fixed) = matcher.run::<1, false, _>(begin, window, effort, fixed);
+                let (anchor, fixed) = matcher.run::<false, _>(begin, window, effort, fixed);
                 bits = fixed.end(matcher.text(begin), matcher.text(anchor));
                 continue;
             }
-            let (anchor, block) = match (effort.ways, effort.lazy) {
-                (1, false) => matcher.run::<1, false, _>(begin, window, effort, block),
-                (1, true) => matcher.run::<1, true, _>(begin, window, effort, block),
-                (2, false) => matcher.run::<2, false, _>(begin, window, effort, block),
-                (2, true) => matcher.run::<2, true, _>(begin, window, effort, block),
-                (_, true) => matcher.run::<4, true, _>(begin, window, effort, block),
-                (_, false) => matcher.run::<4, false, _>(begin, window, effort, block),
+            let (anchor, block) = if effort.lazy {
+                matcher.run::<true, _>(begin, window, effort, block)
+            } else {
+                matcher.run::<false, _>(begin, window, effort, block)
             };
             bits = block.write(matcher.text(begin), matcher.text(anchor), bits);
         }

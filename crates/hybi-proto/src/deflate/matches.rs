@@ -3,15 +3,15 @@
 use super::block::Sink;
 
 /// Text, and where in it what begins.
-pub(super) struct Matcher {
+pub(super) struct Matcher<P> {
     text: Box<[u8; ROOM + PAD]>,
     /// How much of it there is.
     end: usize,
     /// What is added to a place in the text, for the table. It only grows, so that what is in there
     /// of another text is below it.
     base: usize,
-    /// The last four places of each hash, the last one in the lowest bits.
-    places: Box<[u64; HASHES]>,
+    /// The last places of each hash.
+    places: Box<[P; HASHES]>,
 }
 
 /// How hard to look.
@@ -31,7 +31,7 @@ pub(super) struct Effort {
     pub(super) step: usize,
 }
 
-impl Matcher {
+impl<P: Places> Matcher<P> {
     pub(super) fn new() -> Self {
         Self {
             text: boxed(),
@@ -48,13 +48,28 @@ impl Matcher {
         self.end = 0;
         self.make_room(history.len(), 0);
         self.extend(history);
-        let mut place = self.base as u64;
+        let (places, mut place) = (&mut self.places, self.base as u16);
+        let mut insert = |word: u64, place: u16| {
+            let slot = &mut places[hash(word)];
+            *slot = slot.with(place);
+        };
         let text = self.text.get(..self.end).unwrap_or_default();
-        for word in text.windows(4).step_by(effort.step.max(1)) {
-            let word = word.first_chunk().map_or(0, |word| u32::from_le_bytes(*word));
-            let slot = &mut self.places[hash(word.into())];
-            *slot = *slot << 16 | place;
-            place += effort.step as u64;
+        let (words, _) = text.as_chunks::<8>();
+        let mut words = words.iter().map(|word| u64::from_le_bytes(*word));
+        let Some(mut last) = words.next() else {
+            return;
+        };
+        for next in words {
+            insert(last, place);
+            if effort.step < 4 {
+                insert(last >> 16 | next << 48, place + 2);
+            }
+            insert(last >> 32 | next << 32, place + 4);
+            if effort.step < 4 {
+                insert(last >> 48 | next << 16, place + 6);
+            }
+            last = next;
+            place += 8;
         }
     }
 
@@ -88,9 +103,7 @@ impl Matcher {
             // Numbers are at an end.
             let less = (self.base - 1).min(usize::from(u16::MAX)) as u16;
             for places in self.places.iter_mut() {
-                let [a, b, c, d] = [0, 16, 32, 48]
-                    .map(|lane| u64::from(((*places >> lane) as u16).saturating_sub(less)) << lane);
-                *places = a | b | c | d;
+                *places = places.less(less);
             }
             self.base = 1;
         }
@@ -98,14 +111,14 @@ impl Matcher {
 
     #[inline(always)]
     fn insert(&mut self, at: usize) {
-        let place = (self.base + at) as u64;
+        let place = (self.base + at) as u16;
         let slot = &mut self.places[hash(word(&self.text, at))];
-        *slot = *slot << 16 | place;
+        *slot = slot.with(place);
     }
 
     /// Finds the matches of the text from here on, and says where the literals begin that are left.
     #[cfg_attr(feature = "parts", inline(never))]
-    pub(super) fn run<const WAYS: usize, const LAZY: bool, S: Sink>(
+    pub(super) fn run<const LAZY: bool, S: Sink>(
         &mut self,
         begin: usize,
         window: usize,
@@ -118,19 +131,19 @@ impl Matcher {
         while at + 8 <= end {
             let places = self.visit(at);
             let mut found = Found { length: SHORTEST - 1, away: 0 };
-            self.look::<WAYS>(at, at, places, end, window, &mut found);
+            self.look(at, at, places, end, window, &mut found);
             if found.away == 0 {
                 at += 1 + ((at - anchor) >> 6);
                 continue;
             }
             loop {
-                self.stretch::<WAYS>(at, end, window, effort, &mut found);
+                self.stretch(at, end, window, effort, &mut found);
                 if !LAZY || found.length >= effort.nice || at + 9 > end {
                     break;
                 }
                 let mut next = Found { length: found.length, away: 0 };
                 let places = self.visit(at + 1);
-                self.look::<WAYS>(at + 1, at + 1, places, end, window, &mut next);
+                self.look(at + 1, at + 1, places, end, window, &mut next);
                 if next.away == 0 {
                     break;
                 }
@@ -146,8 +159,8 @@ impl Matcher {
             }
             let from = at - more;
             found.length += more;
-            let literals = self.text.get(anchor..from).unwrap_or_default();
-            sink.push(literals, found.length, found.away);
+            let text = self.text.get(anchor..).unwrap_or_default();
+            sink.push(text, from - anchor, found.length, found.away);
             let next = from + found.length;
             at += 1 + LAZY as usize;
             while at < next && at + 8 <= end {
@@ -162,30 +175,29 @@ impl Matcher {
 
     /// What is known of a place, to which it is added.
     #[inline(always)]
-    fn visit(&mut self, at: usize) -> u64 {
-        let place = (self.base + at) as u64;
+    fn visit(&mut self, at: usize) -> P {
+        let place = (self.base + at) as u16;
         let slot = &mut self.places[hash(word(&self.text, at))];
         let places = *slot;
-        *slot = places << 16 | place;
+        *slot = places.with(place);
         places
     }
 
     /// Tries the places where what is at `near` was.
     #[inline(always)]
-    fn look<const WAYS: usize>(
+    fn look(
         &self,
         at: usize,
         near: usize,
-        mut places: u64,
+        mut places: P,
         end: usize,
         window: usize,
         found: &mut Found,
     ) {
         let limit = at.min(window);
-        let most = (end - at).min(LONGEST);
-        for _ in 0..WAYS {
-            let away = (self.base + near).wrapping_sub(places as u16 as usize);
-            places >>= 16;
+        for _ in 0..P::COUNT {
+            let away = (self.base + near).wrapping_sub(places.last().into());
+            places = places.before();
             if away.wrapping_sub(1) >= limit {
                 break;
             }
@@ -193,7 +205,7 @@ impl Matcher {
             if word(&self.text, at + tail) as u32 != word(&self.text, at - away + tail) as u32 {
                 continue;
             }
-            let same = same(&self.text, at, at - away, most);
+            let same = same(&self.text, at, at - away, end);
             if same > found.length {
                 *found = Found { length: same, away };
             }
@@ -202,15 +214,15 @@ impl Matcher {
 
     /// Looks for a longer match by where it would have to go on.
     #[inline(always)]
-    fn stretch<const WAYS: usize>(&self, at: usize, end: usize, window: usize, effort: Effort, found: &mut Found) {
+    fn stretch(&self, at: usize, end: usize, window: usize, effort: Effort, found: &mut Found) {
         for _ in 0..effort.stretch {
             let length = found.length;
-            let near = at + length - 3;
+            let near = at + length + 1 - HASHED;
             if length >= effort.nice || near + 8 > end {
                 return;
             }
             let places = self.places[hash(word(&self.text, near))];
-            self.look::<WAYS>(at, near, places, end, window, found);
+            self.look(at, near, places, end, window, found);
             if found.length == length {
                 return;
             }
@@ -233,12 +245,14 @@ fn word(text: &[u8; ROOM + PAD], at: usize) -> u64 {
 
 #[inline(always)]
 fn hash(word: u64) -> usize {
-    ((word as u32).wrapping_mul(0x9e37_79b1) >> (32 - HASH_BITS)) as usize & (HASHES - 1)
+    let word = word << (64 - 8 * HASHED);
+    (word.wrapping_mul(0x9e37_79b1_85eb_ca87) >> (64 - HASH_BITS)) as usize & (HASHES - 1)
 }
 
-/// How many bytes are the same, at most.
+/// How many bytes are the same.
 #[inline(always)]
-fn same(text: &[u8; ROOM + PAD], a: usize, b: usize, most: usize) -> usize {
+fn same(text: &[u8; ROOM + PAD], a: usize, b: usize, end: usize) -> usize {
+    let most = (end - a).min(LONGEST);
     let mut same = 0;
     while same < most {
         let differ = word(text, a + same) ^ word(text, b + same);
@@ -248,6 +262,65 @@ fn same(text: &[u8; ROOM + PAD], a: usize, b: usize, most: usize) -> usize {
         same += 8;
     }
     most
+}
+
+/// The last places where something was, 0 for none.
+pub(super) trait Places: Copy + Default {
+    /// How many.
+    const COUNT: usize;
+    fn last(self) -> u16;
+    fn before(self) -> Self;
+    fn with(self, place: u16) -> Self;
+    fn less(self, less: u16) -> Self;
+}
+
+impl Places for u16 {
+    const COUNT: usize = 1;
+
+    #[inline(always)]
+    fn last(self) -> u16 {
+        self
+    }
+
+    #[inline(always)]
+    fn before(self) -> Self {
+        0
+    }
+
+    #[inline(always)]
+    fn with(self, place: u16) -> Self {
+        place
+    }
+
+    fn less(self, less: u16) -> Self {
+        self.saturating_sub(less)
+    }
+}
+
+/// Four, the last one in the lowest bits.
+impl Places for u64 {
+    const COUNT: usize = 4;
+
+    #[inline(always)]
+    fn last(self) -> u16 {
+        self as u16
+    }
+
+    #[inline(always)]
+    fn before(self) -> Self {
+        self >> 16
+    }
+
+    #[inline(always)]
+    fn with(self, place: u16) -> Self {
+        self << 16 | u64::from(place)
+    }
+
+    fn less(self, less: u16) -> Self {
+        [48, 32, 16, 0].into_iter().fold(0, |all, lane| {
+            all << 16 | u64::from(((self >> lane) as u16).saturating_sub(less))
+        })
+    }
 }
 
 /// A box of zeros.
@@ -266,11 +339,13 @@ const PAD: usize = 8;
 /// The most text that is looked at at once, in bytes.
 pub(super) const MOST: usize = 16 << 10;
 
-const HASH_BITS: u32 = 11;
+const HASH_BITS: u32 = 12;
 const HASHES: usize = 1 << HASH_BITS;
 
 /// A match of three bytes is not worth its bits, but near.
-const SHORTEST: usize = 4;
+const SHORTEST: usize = HASHED;
 
 /// RFC 1951 §3.2.5.
 const LONGEST: usize = 258;
+
+const HASHED: usize = 5;
