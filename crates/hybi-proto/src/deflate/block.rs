@@ -42,7 +42,6 @@ impl Block {
         }
     }
 
-    #[cfg_attr(feature = "parts", inline(never))]
     /// Writes the block of this text, whose last literals have not been pushed, and begins anew.
     pub(super) fn write(&mut self, text: &[u8], last: &[u8], mut bits: Bits) -> Bits {
         for &literal in last {
@@ -51,7 +50,11 @@ impl Block {
         self.symbols[END] += 1;
         self.symbol_code.build(&self.symbols, 15);
         self.distance_code.build(&self.distances, 15);
-        let header = Header::new(&self.symbol_code, &self.distance_code, &mut self.length_code);
+        let header = Header::new(
+            &self.symbol_code,
+            &self.distance_code,
+            &mut self.length_code,
+        );
 
         let (mut own, mut fixed, mut extra) = (header.bits(&self.length_code), 0, 0);
         for &symbol in self.symbol_code.used() {
@@ -89,7 +92,6 @@ impl Block {
         bits
     }
 
-    #[cfg_attr(feature = "parts", inline(never))]
     fn symbols_with(
         &self,
         symbols: &Code<SYMBOLS>,
@@ -198,7 +200,8 @@ impl Sink for Fixed {
                 if word & 0x8080_8080_8080 == 0 {
                     // Literals up to 143 have words of 8 bits, which begin with that of 0x30.
                     let words = (word + 0x3030_3030_3030).reverse_bits().swap_bytes();
-                    self.bits.put(words & !(u64::MAX << (8 * literals)), 8 * literals as u32);
+                    self.bits
+                        .put(words & !(u64::MAX << (8 * literals)), 8 * literals as u32);
                     self.bits.flush();
                 } else {
                     self.literals(text.get(..literals).unwrap_or_default());
@@ -245,7 +248,6 @@ struct Header {
 }
 
 impl Header {
-    #[cfg_attr(feature = "parts", inline(never))]
     fn new(
         symbols: &Code<SYMBOLS>,
         distances: &Code<DISTANCES>,
@@ -259,13 +261,22 @@ impl Header {
             frequencies: [0; LENGTHS],
         };
         // Runs go on from one code to the other.
-        let mut run = Run { length: 0, count: 0 };
+        let mut run = Run {
+            length: 0,
+            count: 0,
+        };
         header.symbols_of[0] = header.code(symbols, &mut run, 257);
         header.symbols_of[1] = header.code(distances, &mut run, 1);
         header.end(&run);
         lengths.build(&header.frequencies, 7);
-        let in_use = |&&symbol: &&u8| header.frequencies[usize::from(symbol)] > 0 || lengths.used().contains(&symbol.into());
-        let behind = ORDER.iter().rev().take_while(|symbol| !in_use(symbol)).count();
+        let in_use = |&&symbol: &&u8| {
+            header.frequencies[usize::from(symbol)] > 0 || lengths.used().contains(&symbol.into())
+        };
+        let behind = ORDER
+            .iter()
+            .rev()
+            .take_while(|symbol| !in_use(symbol))
+            .count();
         header.order = LENGTHS - behind;
         header
     }
@@ -402,7 +413,11 @@ fn distance_code(distance: u16) -> u8 {
     let half = (u32::from(distance) << 1 >> log) & 1;
     // 0 and 1 are their own codes.
     let code = 2 * log + half;
-    if distance < 2 { distance as u8 } else { code as u8 }
+    if distance < 2 {
+        distance as u8
+    } else {
+        code as u8
+    }
 }
 
 /// The bits that are added to a distance code.

@@ -55,7 +55,6 @@ impl<const N: usize> Code<N> {
         self.used.get(..self.count).unwrap_or_default()
     }
 
-    #[cfg_attr(feature = "parts", inline(never))]
     /// Makes the best code for these frequencies with words of up to `most` bits. It is always
     /// complete: two symbols at least are in use.
     pub(super) fn build(&mut self, frequencies: &[u16; N], most: usize) {
@@ -185,4 +184,80 @@ const fn word(next: &mut [u16; 16], length: u8) -> u32 {
     let word = next[at];
     next[at] = word.wrapping_add(1);
     (word.reverse_bits() as u32) >> (16 - at as u32) | (at as u32) << 16
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The lengths of the words in use. Panics if the code is not complete, or is not one.
+    fn lengths<const N: usize>(frequencies: &[u16; N], most: usize) -> Vec<(u16, u32)> {
+        let mut code = Code::<N>::new();
+        code.build(frequencies, most);
+        let of = |&symbol: &u16| (symbol, code.word(symbol.into()) >> 16);
+        let lengths: Vec<_> = code.used().iter().map(of).collect();
+        assert!(lengths.is_sorted());
+        let sum: u32 = lengths.iter().map(|(_, length)| 1 << (15 - length)).sum();
+        assert_eq!(sum, 1 << 15, "{lengths:?}");
+        for &(symbol, length) in &lengths {
+            assert!((1..=most as u32).contains(&length));
+            // No word begins with another one.
+            for &(other, longer) in lengths.iter().filter(|other| other.0 != symbol) {
+                let (a, b) = (code.word(symbol.into()), code.word(other.into()));
+                assert!(longer < length || (a ^ b) & ((1 << length) - 1) != 0);
+            }
+        }
+        for (symbol, &frequency) in frequencies.iter().enumerate() {
+            assert!(frequency == 0 || code.used().contains(&(symbol as u16)));
+        }
+        lengths
+    }
+
+    #[test]
+    fn one_symbol_or_none_gets_a_second_one() {
+        assert_eq!(lengths(&[0; 19], 7), [(0, 1), (1, 1)]);
+        let mut frequencies = [0; 19];
+        frequencies[0] = 9;
+        assert_eq!(lengths(&frequencies, 7), [(0, 1), (1, 1)]);
+        frequencies[0] = 0;
+        frequencies[18] = 9;
+        assert_eq!(lengths(&frequencies, 7), [(0, 1), (18, 1)]);
+    }
+
+    #[test]
+    fn two_symbols_have_one_bit_each() {
+        let mut frequencies = [0; 32];
+        (frequencies[3], frequencies[30]) = (1, 60_000);
+        assert_eq!(lengths(&frequencies, 15), [(3, 1), (30, 1)]);
+    }
+
+    #[test]
+    fn frequencies_of_fibonacci_do_not_exceed_the_most_bits() {
+        let mut frequencies = [0_u16; 24];
+        let (mut a, mut b) = (1, 1);
+        for frequency in &mut frequencies {
+            *frequency = a;
+            (a, b) = (b, a.saturating_add(b));
+        }
+        for most in 7..=15 {
+            let lengths = lengths(&frequencies, most);
+            let longest = lengths.iter().map(|(_, length)| *length).max();
+            assert_eq!(longest, Some(most as u32));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 256 }))]
+
+        #[test]
+        fn any_code_is_complete(
+            frequencies in proptest::collection::vec(prop_oneof![0..1_u16, 0..4_u16, any::<u16>()], 288),
+        ) {
+            let frequencies: [u16; 288] = frequencies.try_into().unwrap_or([0; 288]);
+            lengths(&frequencies, 15);
+            lengths(&std::array::from_fn::<_, 19, _>(|n| frequencies[n]), 7);
+        }
+    }
 }

@@ -17,18 +17,16 @@ pub(super) struct Matcher<P> {
 /// How hard to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Effort {
-    /// Whether without codes of its own.
-    pub(super) fixed: bool,
-    /// Candidates, up to four.
-    pub(super) ways: u32,
-    /// So many times a longer match is looked for where one ends.
-    pub(super) stretch: u32,
-    /// Whether a match is given up for a better one at the next byte.
+    /// Of so many places of the history one is known: 2 or 4.
+    pub(super) step: usize,
+    /// Of so many places in a match one is known.
+    pub(super) stride: usize,
+    /// Whether a match is given up for a longer one at the next byte.
     pub(super) lazy: bool,
+    /// So many times a longer match is looked for by how it would have to go on.
+    pub(super) stretch: usize,
     /// A match of this length is good enough.
     pub(super) nice: usize,
-    /// Of so many places of the history one is known.
-    pub(super) step: usize,
 }
 
 impl<P: Places> Matcher<P> {
@@ -41,9 +39,8 @@ impl<P: Places> Matcher<P> {
         }
     }
 
-    #[cfg_attr(feature = "parts", inline(never))]
     /// Begins anew, behind this history.
-    pub(super) fn prime(&mut self, history: &[u8], effort: Effort) {
+    pub(super) fn prime(&mut self, history: &[u8], step: usize) {
         self.base += self.end;
         self.end = 0;
         self.make_room(history.len(), 0);
@@ -55,20 +52,18 @@ impl<P: Places> Matcher<P> {
         };
         let text = self.text.get(..self.end).unwrap_or_default();
         let (words, _) = text.as_chunks::<8>();
-        let mut words = words.iter().map(|word| u64::from_le_bytes(*word));
-        let Some(mut last) = words.next() else {
-            return;
-        };
-        for next in words {
-            insert(last, place);
-            if effort.step < 4 {
-                insert(last >> 16 | next << 48, place + 2);
+        let (between, _) = text.get(4..).unwrap_or_default().as_chunks::<8>();
+        let two = step < 4;
+        for (a, b) in words.iter().zip(between) {
+            let (a, b) = (u64::from_le_bytes(*a), u64::from_le_bytes(*b));
+            insert(a, place);
+            if two {
+                insert(a >> 16, place + 2);
             }
-            insert(last >> 32 | next << 32, place + 4);
-            if effort.step < 4 {
-                insert(last >> 48 | next << 16, place + 6);
+            insert(b, place + 4);
+            if two {
+                insert(b >> 16, place + 6);
             }
-            last = next;
             place += 8;
         }
     }
@@ -117,7 +112,6 @@ impl<P: Places> Matcher<P> {
     }
 
     /// Finds the matches of the text from here on, and says where the literals begin that are left.
-    #[cfg_attr(feature = "parts", inline(never))]
     pub(super) fn run<const LAZY: bool, S: Sink>(
         &mut self,
         begin: usize,
@@ -130,7 +124,10 @@ impl<P: Places> Matcher<P> {
         // The last bytes are no match.
         while at + 8 <= end {
             let places = self.visit(at);
-            let mut found = Found { length: SHORTEST - 1, away: 0 };
+            let mut found = Found {
+                length: SHORTEST - 1,
+                away: 0,
+            };
             self.look(at, at, places, end, window, &mut found);
             if found.away == 0 {
                 at += 1 + ((at - anchor) >> 6);
@@ -141,7 +138,10 @@ impl<P: Places> Matcher<P> {
                 if !LAZY || found.length >= effort.nice || at + 9 > end {
                     break;
                 }
-                let mut next = Found { length: found.length, away: 0 };
+                let mut next = Found {
+                    length: found.length,
+                    away: 0,
+                };
                 let places = self.visit(at + 1);
                 self.look(at + 1, at + 1, places, end, window, &mut next);
                 if next.away == 0 {
@@ -151,7 +151,9 @@ impl<P: Places> Matcher<P> {
                 found = next;
             }
             // Places are known one by one only where there was no match.
-            let most = (at - anchor).min(at - found.away).min(LONGEST - found.length);
+            let most = (at - anchor)
+                .min(at - found.away)
+                .min(LONGEST - found.length);
             let mut more = 0;
             if most > 0 && at - found.away >= 8 {
                 let differ = word(&self.text, at - 8) ^ word(&self.text, at - found.away - 8);
@@ -165,7 +167,7 @@ impl<P: Places> Matcher<P> {
             at += 1 + LAZY as usize;
             while at < next && at + 8 <= end {
                 self.insert(at);
-                at += effort.step;
+                at += effort.stride;
             }
             at = next;
             anchor = next;

@@ -7,6 +7,16 @@
 #[cfg_attr(not(feature = "deflate"), allow(dead_code))] // the engines use it
 mod history;
 #[cfg(feature = "deflate")]
+mod bits;
+#[cfg(feature = "deflate")]
+mod codes;
+#[cfg(feature = "deflate")]
+mod block;
+#[cfg(feature = "deflate")]
+mod matches;
+#[cfg(feature = "deflate")]
+mod lz;
+#[cfg(feature = "deflate")]
 mod zlib;
 #[cfg(not(feature = "deflate"))]
 #[path = "off.rs"]
