@@ -54,7 +54,7 @@ pub(super) fn deflate(
                 fixed: said.len() <= SHORT,
             };
             Packer::lend(&QUICK, |packer| {
-                packer.deflate(config, history, said, plan, out)
+                packer.deflate(config, history, said, plan, out);
             });
         }
         2 | 3 => {
@@ -70,7 +70,7 @@ pub(super) fn deflate(
                 fixed: false,
             };
             Packer::lend(&QUICK, |packer| {
-                packer.deflate(config, history, said, plan, out)
+                packer.deflate(config, history, said, plan, out);
             });
         }
         level => {
@@ -87,7 +87,7 @@ pub(super) fn deflate(
                 fixed: false,
             };
             Packer::lend(&GOOD, |packer| {
-                packer.deflate(config, history, said, plan, out)
+                packer.deflate(config, history, said, plan, out);
             });
         }
     }
@@ -278,14 +278,40 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_compressed_is_stored() {
+    fn nothing_is_referred_to_behind_the_window() {
+        for level in 1..=6 {
+            for bits in 9..=15 {
+                let size = 1 << bits;
+                for (period, refers) in [(size, true), (size + 1, false), (size + 2, false)] {
+                    let mut out = Vec::new();
+                    deflate(
+                        config(level, bits),
+                        None,
+                        &noise(period).repeat(2),
+                        &mut out,
+                    );
+                    let most = period + period / 3;
+                    assert_eq!(out.len() < most, refers, "level {level}, {period} bytes");
+                }
+            }
+        }
+    }
+
+    /// Bytes that cannot be compressed.
+    fn noise(count: usize) -> Vec<u8> {
         let mut seed = 1_u64;
-        let noise: Vec<u8> = (0..1000)
-            .map(|_| {
-                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                (seed >> 33) as u8
-            })
-            .collect();
+        let byte = |_| {
+            seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) as u8
+        };
+        (0..count).map(byte).collect()
+    }
+
+    #[test]
+    fn what_cannot_be_compressed_is_stored() {
+        let noise = noise(1000);
         for level in 1..=6 {
             let mut out = Vec::new();
             deflate(config(level, 12), None, &noise, &mut out);

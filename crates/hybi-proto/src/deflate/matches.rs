@@ -130,7 +130,7 @@ impl<P: Places> Matcher<P> {
             };
             self.look(at, at, places, end, window, &mut found);
             if found.away == 0 {
-                at += 1 + ((at - anchor) >> 6);
+                at += 1 + ((at - anchor) >> 6).min(3);
                 continue;
             }
             loop {
@@ -339,7 +339,7 @@ const ROOM: usize = 1 << 16;
 const PAD: usize = 8;
 
 /// The most text that is looked at at once, in bytes.
-pub(super) const MOST: usize = 16 << 10;
+pub(super) const MOST: usize = 31 << 10;
 
 const HASH_BITS: u32 = 12;
 const HASHES: usize = 1 << HASH_BITS;
