@@ -66,6 +66,11 @@ impl<P: Places> Matcher<P> {
             }
             place += 8;
         }
+        let mut at = usize::from(place) - self.base;
+        while at + HASHED <= self.end {
+            self.insert(at);
+            at += step;
+        }
     }
 
     /// Adds text to look at, of which no more than [`MOST`] is taken, and says where it begins.
@@ -121,8 +126,7 @@ impl<P: Places> Matcher<P> {
     ) -> (usize, S) {
         let end = self.end;
         let (mut at, mut anchor) = (begin, begin);
-        // The last bytes are no match.
-        while at + 8 <= end {
+        while at + HASHED <= end {
             let places = self.visit(at);
             let mut found = Found {
                 length: SHORTEST - 1,
@@ -135,7 +139,7 @@ impl<P: Places> Matcher<P> {
             }
             loop {
                 self.stretch(at, end, window, effort, &mut found);
-                if !LAZY || found.length >= effort.nice || at + 9 > end {
+                if !LAZY || found.length >= effort.nice || at + 1 + HASHED > end {
                     break;
                 }
                 let mut next = Found {
@@ -165,7 +169,7 @@ impl<P: Places> Matcher<P> {
             sink.push(text, from - anchor, found.length, found.away);
             let next = from + found.length;
             at += 1 + LAZY as usize;
-            while at < next && at + 8 <= end {
+            while at < next && at + HASHED <= end {
                 self.insert(at);
                 at += effort.stride;
             }
@@ -220,7 +224,7 @@ impl<P: Places> Matcher<P> {
         for _ in 0..effort.stretch {
             let length = found.length;
             let near = at + length + 1 - HASHED;
-            if length >= effort.nice || near + 8 > end {
+            if length >= effort.nice || near + HASHED > end {
                 return;
             }
             let places = self.places[hash(word(&self.text, near))];
