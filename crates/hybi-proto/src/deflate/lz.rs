@@ -60,7 +60,7 @@ pub(super) fn deflate(
         2 | 3 => {
             let effort = Effort {
                 step: 2,
-                stride: 4,
+                stride: 6,
                 lazy: true,
                 stretch: 1,
                 nice: 32,
@@ -77,7 +77,7 @@ pub(super) fn deflate(
             let stretch = usize::from(level > 4);
             let effort = Effort {
                 step: 2,
-                stride: 4,
+                stride: 6,
                 lazy: true,
                 stretch,
                 nice: 32,

@@ -45,32 +45,40 @@ impl<P: Places> Matcher<P> {
         self.end = 0;
         self.make_room(history.len(), 0);
         self.extend(history);
+        let mut at = if step < 4 {
+            self.know::<true>()
+        } else {
+            self.know::<false>()
+        };
+        while at + HASHED <= self.end {
+            self.insert(at);
+            at += step;
+        }
+    }
+
+    /// Inserts each second place, or each fourth, but at the end, and says where that is.
+    fn know<const SECOND: bool>(&mut self) -> usize {
         let (places, mut place) = (&mut self.places, self.base as u16);
         let mut insert = |word: u64, place: u16| {
             let slot = &mut places[hash(word)];
             *slot = slot.with(place);
         };
         let text = self.text.get(..self.end).unwrap_or_default();
-        let (words, _) = text.as_chunks::<8>();
-        let (between, _) = text.get(4..).unwrap_or_default().as_chunks::<8>();
-        let two = step < 4;
+        let (words, _) = text.as_chunks();
+        let (between, _) = text.get(4..).unwrap_or_default().as_chunks();
         for (a, b) in words.iter().zip(between) {
             let (a, b) = (u64::from_le_bytes(*a), u64::from_le_bytes(*b));
             insert(a, place);
-            if two {
-                insert(a >> 16, place + 2);
+            if SECOND {
+                insert(a >> 16, place.wrapping_add(2));
             }
-            insert(b, place + 4);
-            if two {
-                insert(b >> 16, place + 6);
+            insert(b, place.wrapping_add(4));
+            if SECOND {
+                insert(b >> 16, place.wrapping_add(6));
             }
-            place += 8;
+            place = place.wrapping_add(8);
         }
-        let mut at = usize::from(place) - self.base;
-        while at + HASHED <= self.end {
-            self.insert(at);
-            at += step;
-        }
+        8 * words.len().min(between.len())
     }
 
     /// Adds text to look at, of which no more than [`MOST`] is taken, and says where it begins.
