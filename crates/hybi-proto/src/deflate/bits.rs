@@ -6,7 +6,7 @@
 pub(super) struct Bits {
     out: Vec<u8>,
     /// Where the next byte goes; there may be room behind it.
-    at: u32,
+    at: usize,
     held: u64,
     count: u32,
 }
@@ -14,7 +14,7 @@ pub(super) struct Bits {
 /// Where to go back to.
 #[derive(Clone, Copy)]
 pub(super) struct Point {
-    at: u32,
+    at: usize,
     held: u64,
     count: u32,
 }
@@ -22,7 +22,7 @@ pub(super) struct Point {
 impl Bits {
     pub(super) fn new(out: Vec<u8>) -> Self {
         Self {
-            at: out.len() as u32,
+            at: out.len(),
             out,
             held: 0,
             count: 0,
@@ -31,7 +31,7 @@ impl Bits {
 
     /// Makes room for so many bits. Those that exceed it are lost.
     pub(super) fn reserve(&mut self, bits: usize) {
-        self.out.resize(self.at as usize + bits / 8 + 2 * WORD, 0);
+        self.out.resize(self.at + bits / 8 + 2 * WORD, 0);
     }
 
     /// Adds some bits. At most 56 may be between two calls of [`flush`](Self::flush).
@@ -56,12 +56,10 @@ impl Bits {
     /// Writes all whole bytes, so that less than 8 bits are held.
     #[inline(always)]
     pub(super) fn flush(&mut self) {
-        // Of 32 bits, so that the sum cannot overflow, which would have to be looked at.
-        let at = self.at as usize;
-        if let Some(room) = self.out.get_mut(at..at + WORD) {
+        if let Some(room) = self.out.get_mut(self.at..self.at + WORD) {
             room.copy_from_slice(&self.held.to_le_bytes());
         }
-        self.at += self.count >> 3;
+        self.at += (self.count >> 3) as usize;
         self.held >>= self.count & 56;
         self.count &= 7;
     }
@@ -70,9 +68,9 @@ impl Bits {
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
         self.count = self.count.next_multiple_of(8);
         self.flush();
-        self.out.truncate(self.at as usize);
+        self.out.truncate(self.at);
         self.out.extend_from_slice(bytes);
-        self.at = self.out.len() as u32;
+        self.at = self.out.len();
     }
 
     /// After a flush.
@@ -86,7 +84,7 @@ impl Bits {
 
     /// How many bits were written since.
     pub(super) fn since(&self, point: Point) -> usize {
-        8 * (self.at - point.at) as usize + self.count as usize - point.count as usize
+        8 * (self.at - point.at) + self.count as usize - point.count as usize
     }
 
     /// Takes back what was written since.
@@ -96,7 +94,7 @@ impl Bits {
 
     /// What was written, but for bits that make no whole byte.
     pub(super) fn into_bytes(mut self) -> Vec<u8> {
-        self.out.truncate(self.at as usize);
+        self.out.truncate(self.at);
         self.out
     }
 }

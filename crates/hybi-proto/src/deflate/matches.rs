@@ -147,7 +147,7 @@ impl<P: Places> Matcher<P> {
             }
             loop {
                 self.stretch(at, end, window, effort, &mut found);
-                if !LAZY || found.length >= effort.nice || at + 1 + P::SHORTEST > end {
+                if !LAZY || found.length >= LONG || at + 1 + P::SHORTEST > end {
                     break;
                 }
                 let mut next = Found {
@@ -343,13 +343,12 @@ impl Places for u64 {
     }
 }
 
-/// A box of zeros.
-fn boxed<T: Clone + Default, const N: usize>() -> Box<[T; N]> {
+/// A box of zeros, which are not on the stack before.
+fn boxed<T: Copy + Default, const N: usize>() -> Box<[T; N]> {
     let zeros = vec![T::default(); N].into_boxed_slice();
-    match zeros.try_into() {
-        Ok(zeros) => zeros,
-        Err(_) => unreachable!(),
-    }
+    zeros
+        .try_into()
+        .unwrap_or_else(|_| Box::new([T::default(); N]))
 }
 
 /// The text of a window and of a piece, and what may be read behind it.
@@ -361,6 +360,9 @@ pub(super) const MOST: usize = 31 << 10;
 
 const HASH_BITS: u32 = 12;
 const HASHES: usize = 1 << HASH_BITS;
+
+/// A match of this length is not given up for one at the next byte.
+const LONG: usize = 16;
 
 /// RFC 1951 §3.2.5.
 const LONGEST: usize = 258;
