@@ -69,12 +69,12 @@ impl Encoder {
     }
 
     /// As [`message`](Self::message), for one that is only borrowed: its payload is copied.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn message_ref(&mut self, message: MessageRef<'_>, outbox: &mut Outbox) {
         if self.compressor.is_some() && self.message_compressed(message, outbox) {
             return;
         }
-        self.frame(message.kind().into(), message.as_bytes(), outbox);
+        self.put(Start::whole(message.kind().into()), message.as_bytes(), outbox);
     }
 
     /// Frames a message as it is; a large payload is shared with the outbox where it need not be
