@@ -186,6 +186,13 @@ const fn word(next: &mut [u16; 16], length: u8) -> u32 {
     (word.reverse_bits() as u32) >> (16 - at as u32) | (at as u32) << 16
 }
 
+/// Literals, the end of a block and lengths; the last two are only in the fixed code.
+pub(super) const SYMBOLS: usize = 288;
+pub(super) const END: usize = 256;
+/// Likewise the last two.
+pub(super) const DISTANCES: usize = 32;
+pub(super) const LENGTHS: usize = 19;
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

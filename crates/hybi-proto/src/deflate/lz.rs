@@ -40,56 +40,15 @@ pub(super) fn deflate(
     said: &[u8],
     out: &mut Vec<u8>,
 ) {
-    match config.level {
-        1 => {
-            let effort = Effort {
-                step: 4,
-                stride: 8,
-                lazy: false,
-                stretch: 0,
-                nice: 32,
-            };
-            let plan = Plan {
-                effort,
-                fixed: said.len() <= SHORT,
-            };
-            Packer::lend(&QUICK, |packer| {
-                packer.deflate(config, history, said, plan, out);
-            });
-        }
-        2 | 3 => {
-            let effort = Effort {
-                step: 2,
-                stride: 6,
-                lazy: true,
-                stretch: 1,
-                nice: 32,
-            };
-            let plan = Plan {
-                effort,
-                fixed: false,
-            };
-            Packer::lend(&QUICK, |packer| {
-                packer.deflate(config, history, said, plan, out);
-            });
-        }
-        level => {
-            let stretch = usize::from(level > 4);
-            let effort = Effort {
-                step: 2,
-                stride: 6,
-                lazy: true,
-                stretch,
-                nice: 32,
-            };
-            let plan = Plan {
-                effort,
-                fixed: false,
-            };
-            Packer::lend(&GOOD, |packer| {
-                packer.deflate(config, history, said, plan, out);
-            });
-        }
+    let plan = Plan::new(config.level, said.len());
+    if config.level < 4 {
+        Packer::lend(&QUICK, |packer| {
+            packer.deflate(config, history, said, plan, out);
+        });
+    } else {
+        Packer::lend(&GOOD, |packer| {
+            packer.deflate(config, history, said, plan, out);
+        });
     }
 }
 
@@ -99,6 +58,25 @@ struct Plan {
     effort: Effort,
     /// Whether without codes of its own.
     fixed: bool,
+}
+
+impl Plan {
+    fn new(level: u8, len: usize) -> Self {
+        let (step, stride, lazy, nice) = match level {
+            1 => (4, 8, false, 32),
+            2 | 3 => (2, 4, true, 32),
+            _ => (2, 8, true, 16),
+        };
+        Self {
+            effort: Effort {
+                step,
+                stride,
+                lazy,
+                nice,
+            },
+            fixed: level == 1 && len <= SHORT,
+        }
+    }
 }
 
 impl<P: Places> Packer<P> {
@@ -244,6 +222,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore)] // much text, and nothing unsafe
     fn a_long_message_inflates_to_what_it_was_with_any_window() {
         let line = |n: u32| {
             format!(
@@ -278,6 +257,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore)] // much text, and nothing unsafe
     fn nothing_is_referred_to_behind_the_window() {
         for level in 1..=6 {
             for bits in 9..=15 {

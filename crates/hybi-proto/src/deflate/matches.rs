@@ -23,8 +23,6 @@ pub(super) struct Effort {
     pub(super) stride: usize,
     /// Whether a match is given up for a longer one at the next byte.
     pub(super) lazy: bool,
-    /// So many times a longer match is looked for by how it would have to go on.
-    pub(super) stretch: usize,
     /// A match of this length is good enough.
     pub(super) nice: usize,
 }
@@ -140,13 +138,12 @@ impl<P: Places> Matcher<P> {
                 length: SHORTEST - 1,
                 away: 0,
             };
-            self.look(at, at, places, end, window, &mut found);
+            self.look(at, places, end, window, &mut found);
             if found.away == 0 {
                 at += 1 + ((at - anchor) >> 6).min(3);
                 continue;
             }
             loop {
-                self.stretch(at, end, window, effort, &mut found);
                 if !LAZY || found.length >= effort.nice || at + 1 + SHORTEST > end {
                     break;
                 }
@@ -155,7 +152,7 @@ impl<P: Places> Matcher<P> {
                     away: 0,
                 };
                 let places = self.visit(at + 1);
-                self.look(at + 1, at + 1, places, end, window, &mut next);
+                self.look(at + 1, places, end, window, &mut next);
                 if next.away == 0 {
                     break;
                 }
@@ -197,20 +194,12 @@ impl<P: Places> Matcher<P> {
         places
     }
 
-    /// Tries the places where what is at `near` was.
+    /// Tries the places where what is here was.
     #[inline(always)]
-    fn look(
-        &self,
-        at: usize,
-        near: usize,
-        mut places: P,
-        end: usize,
-        window: usize,
-        found: &mut Found,
-    ) {
+    fn look(&self, at: usize, mut places: P, end: usize, window: usize, found: &mut Found) {
         let limit = at.min(window);
         for _ in 0..P::COUNT {
-            let away = (self.base + near).wrapping_sub(places.last().into());
+            let away = (self.base + at).wrapping_sub(places.last().into());
             places = places.before();
             if away.wrapping_sub(1) >= limit {
                 break;
@@ -222,23 +211,6 @@ impl<P: Places> Matcher<P> {
             let same = same(&self.text, at, at - away, end);
             if same > found.length {
                 *found = Found { length: same, away };
-            }
-        }
-    }
-
-    /// Looks for a longer match by where it would have to go on.
-    #[inline(always)]
-    fn stretch(&self, at: usize, end: usize, window: usize, effort: Effort, found: &mut Found) {
-        for _ in 0..effort.stretch {
-            let length = found.length;
-            let near = at + length + 1 - SHORTEST;
-            if length >= effort.nice || near + SHORTEST > end {
-                return;
-            }
-            let places = self.places[hash(word(&self.text, near))];
-            self.look(at, near, places, end, window, found);
-            if found.length == length {
-                return;
             }
         }
     }
