@@ -74,7 +74,11 @@ impl Encoder {
         if self.compressor.is_some() && self.message_compressed(message, outbox) {
             return;
         }
-        self.put(Start::whole(message.kind().into()), message.as_bytes(), outbox);
+        self.put(
+            Start::whole(message.kind().into()),
+            message.as_bytes(),
+            outbox,
+        );
     }
 
     /// Frames a message as it is; a large payload is shared with the outbox where it need not be

@@ -10,6 +10,7 @@ use std::fmt;
 use zlib_rs::{DeflateConfig, DeflateFlush, InflateFlush, Status};
 
 use super::history::{History, Mark};
+use super::lz;
 use super::{Config, End, Fault, MAX_BITS, Progress, Strategy};
 
 /// Whether there are engines.
@@ -41,6 +42,11 @@ pub(super) fn deflate(
     said: &[u8],
     out: &mut Vec<u8>,
 ) -> Result<(), Fault> {
+    // What most connections have takes half the time of zlib's.
+    if lz::takes(config) {
+        lz::deflate(config, history, said, out);
+        return Ok(());
+    }
     let mark = history.as_ref().map(|history| history.mark());
     let mut deflater = Deflater::lend(config, mark);
     if mark.is_none() || deflater.primed != mark {

@@ -47,14 +47,14 @@ fn the_examples_of_the_rfc_are_understood() {
 
 #[test]
 fn what_is_sent_is_as_in_the_examples_of_the_rfc() {
-    let mut ws = deflating(server(), &all());
+    let mut ws = deflating(server(), &all().level(9));
     for frame in ["c1 07 f2 48 cd c9 c9 07 00", "c1 05 f2 00 11 00 00"] {
         ws.conn.send("Hello".into()).unwrap();
         assert_eq!(ws.sent(), frame);
     }
     ws.conn.send("".into()).unwrap();
     assert_eq!(ws.sent(), "c1 01 00");
-    let alone = all().server_no_context_takeover(true);
+    let alone = all().level(9).server_no_context_takeover(true);
     let mut params = Params::default();
     params.server_no_context_takeover = true;
     let mut ws = server();
@@ -250,8 +250,8 @@ fn a_message_that_announces_more_than_twice_the_limit_is_refused_at_once() {
 #[test]
 fn a_prepared_message_is_compressed_once_and_the_window_begins_anew() {
     let prepared = Prepared::text("Hello");
-    let mut ws = deflating(server(), &all());
-    let mut peer = deflating(client(), &all());
+    let mut ws = deflating(server(), &all().level(9));
+    let mut peer = deflating(client(), &all().level(9));
     let mut say = |ws: &mut Ws, seen: &str| {
         let bytes = ws.sent_bytes();
         assert_eq!(hex(&bytes), seen);
