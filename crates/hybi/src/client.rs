@@ -7,7 +7,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Response, Uri};
-use hybi_proto::handshake::{Credentials, Key, Target, UrlError, Version, client, head};
+use hybi_proto::handshake::{Credentials, Key, Target, Version, client, head};
 use tokio::net::TcpStream;
 
 use crate::entropy;
@@ -17,6 +17,7 @@ use crate::io::{Io, Stream};
 use crate::options::Options;
 use crate::shared::Agreed;
 use crate::socket::{Role, WebSocket};
+use crate::tls::ClientTls;
 
 /// Connects to a WebSocket server; `.await` what it returns, with or without options.
 ///
@@ -186,17 +187,13 @@ impl Connect {
 
     async fn transport(&self, target: &Target) -> Result<Stream> {
         if let Some(Connector(connect)) = &self.connector {
-            let url = target.to_string().parse().map_err(|_| UrlError::Target)?;
-            return Ok(connect(url).await?);
-        }
-        if target.secure() {
-            return Err(Error::Io(io::Error::new(
-                io::ErrorKind::Unsupported,
-                "wss: is not there yet; use ws:, or give a TLS stream to `Connect::over` or a connector",
-            )));
+            return Ok(connect(target.uri()?).await?);
         }
         let tcp = TcpStream::connect((target.host(), target.port())).await?;
         tcp.set_nodelay(true)?;
+        if target.secure() {
+            return ClientTls::default().connect(tcp.into(), target.host()).await;
+        }
         Ok(tcp.into())
     }
 
@@ -206,7 +203,7 @@ impl Connect {
             return Err(HandshakeError::Header(fault.to_string()).into());
         }
         let key = Key::from_nonce(entropy::nonce());
-        let request = client::request(target, &key, &self.request);
+        let request = client::request(target, Some(&key), &self.request);
         let request = request.map_err(HandshakeError::Options)?;
         let mut head = Vec::new();
         head::write_request(&request, &mut head);
@@ -239,7 +236,7 @@ impl Connect {
             response,
             rest,
         } = answered;
-        let agreed = match client::verify(&key, &self.request, &response) {
+        let agreed = match client::verify(Some(&key), &self.request, &response) {
             Ok(agreed) => agreed,
             Err(error) => {
                 let refusal = exchange::refusal(&mut stream, response, rest, error, deadline);

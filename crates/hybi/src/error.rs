@@ -26,6 +26,9 @@ pub enum Error {
     Url(UrlError),
     /// The transport failed, or ended without a close frame ([`io::ErrorKind::UnexpectedEof`]).
     Io(io::Error),
+    /// TLS failed: a certificate that is not trusted or has expired, say, or a peer that speaks
+    /// something else.
+    Tls(io::Error),
     /// A deadline passed.
     Timeout(Timeout),
     /// The connection has ended before; the first call after the end said how.
@@ -109,6 +112,7 @@ impl Error {
     /// | the peer closed with any other code: it is done (1000, 1005), does not like what we do (1002, 1003, 1007 to 1010), or has a reason of its own (3000 to 4999) | no |
     /// | this end closed, by [`max_lifetime`](crate::Options::max_lifetime) | yes |
     /// | [`Protocol`](Self::Protocol): the peer broke a rule; it would break it again | no |
+    /// | [`Tls`](Self::Tls): a certificate or a configuration that does not fit | no |
     /// | [`Send`](Self::Send), [`Url`](Self::Url), [`Closed`](Self::Closed), [`Other`](Self::Other): a caller's own | no |
     #[must_use]
     pub fn is_retryable(&self) -> bool {
@@ -192,6 +196,7 @@ impl fmt::Display for Error {
             Self::Send(error) => error.fmt(f),
             Self::Url(error) => error.fmt(f),
             Self::Io(error) => error.fmt(f),
+            Self::Tls(error) => write!(f, "TLS failed: {error}"),
             Self::Timeout(timeout) => timeout.fmt(f),
             Self::Closed => f.write_str("the connection has ended"),
             Self::ClosedWith(info) => {
@@ -251,7 +256,7 @@ impl std::error::Error for Error {
         match self {
             Self::Handshake(error) => error.source(),
             Self::Url(error) => error.source(),
-            Self::Io(error) => error.source(),
+            Self::Io(error) | Self::Tls(error) => error.source(),
             Self::Other(error) => error.source(),
             Self::Protocol(_) | Self::Send(_) | Self::Timeout(_) => None,
             Self::Closed | Self::ClosedWith(_) => None,
@@ -291,7 +296,7 @@ impl From<Error> for io::Error {
     /// For who works with streams of bytes; [`get_ref`](io::Error::get_ref) gives the [`Error`].
     fn from(error: Error) -> Self {
         let kind = match &error {
-            Error::Io(error) => error.kind(),
+            Error::Io(error) | Error::Tls(error) => error.kind(),
             error if error.is_timeout() => io::ErrorKind::TimedOut,
             Error::Protocol(_) => io::ErrorKind::InvalidData,
             Error::Closed => io::ErrorKind::ConnectionAborted,

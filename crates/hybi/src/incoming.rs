@@ -1,5 +1,6 @@
 //! A client at the door: its request has arrived and holds, and waits to be accepted or rejected.
 
+use std::fmt;
 use std::future::IntoFuture;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -9,7 +10,7 @@ use http::header::{CONNECTION, HeaderMap, ORIGIN};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hybi_proto::handshake::head;
 use hybi_proto::handshake::server::{self, Accepted, Origins, Via};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::clients::{Clients, Entry};
 use crate::error::{Error, HandshakeError, Result};
@@ -113,13 +114,69 @@ pub(crate) enum Received<S> {
     Plain(S, Request<()>),
 }
 
-/// A handshake that holds, and the stream that waits for the answer.
+/// A handshake that holds, and where the answer goes.
 #[derive(Debug)]
 pub(crate) struct Handshake<S> {
-    pub(crate) stream: S,
+    door: Door<S>,
     pub(crate) request: Request<()>,
     pub(crate) accepted: Accepted,
-    rest: Vec<u8>,
+}
+
+/// Where a request has come from, and where its answer goes.
+pub(crate) enum Door<S> {
+    /// A stream, and what came on it behind the head.
+    Stream(S, Vec<u8>),
+    /// Another HTTP server: it takes the answer, and gives the stream if that is positive.
+    Server {
+        answer: oneshot::Sender<Response<Bytes>>,
+        upgraded: Upgraded<S>,
+    },
+}
+
+/// The stream that another HTTP server gives when it has answered.
+pub(crate) type Upgraded<S> = Pin<Box<dyn Future<Output = Result<S>> + Send + Sync>>;
+
+impl<S: Io> Door<S> {
+    /// Answers positively: from now on the stream carries frames, and these bytes of them are
+    /// here.
+    async fn open(self, response: Response<()>) -> Result<(S, Vec<u8>)> {
+        match self {
+            Self::Stream(mut stream, rest) => {
+                let mut head = Vec::new();
+                head::write_response(&response.map(|()| ""), &mut head);
+                exchange::write(&mut stream, &head).await?;
+                Ok((stream, rest))
+            }
+            Self::Server { answer, upgraded } => {
+                let response = response.map(|()| Bytes::new());
+                answer.send(response).map_err(|_| Error::Closed)?;
+                Ok((upgraded.await?, Vec::new()))
+            }
+        }
+    }
+
+    /// Answers with a whole response, and ends the connection so that it arrives.
+    pub(crate) async fn refuse<B: AsRef<[u8]> + Into<Bytes>>(
+        self,
+        response: Response<B>,
+    ) -> Result<()> {
+        match self {
+            Self::Stream(stream, _) => exchange::refuse(stream, &response).await,
+            Self::Server { answer, .. } => {
+                let response = response.map(Into::into);
+                answer.send(response).map_err(|_| Error::Closed)
+            }
+        }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Door<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stream(stream, _) => stream.fmt(f),
+            Self::Server { .. } => f.write_str("Server"),
+        }
+    }
 }
 
 /// Reads a request and judges it; a faulty one is refused here.
@@ -137,10 +194,9 @@ pub(crate) async fn receive<S: Io>(
     }
     match server::accept(&request, judge, Via::Http1) {
         Ok(accepted) => Ok(Received::Handshake(Handshake {
-            stream,
+            door: Door::Stream(stream, rest),
             request,
             accepted,
-            rest,
         })),
         Err(error) => Err(refuse(stream, HandshakeError::Request(error).into()).await),
     }
@@ -158,18 +214,24 @@ async fn refuse<S: Io>(stream: S, error: Error) -> Error {
 }
 
 impl<S: Io> Handshake<S> {
-    /// Answers with 101.
-    pub(crate) async fn accept(mut self, options: &Options) -> Result<(WebSocket<S>, Request<()>)> {
-        let mut head = Vec::new();
-        head::write_response(&self.accepted.response().map(|()| ""), &mut head);
-        exchange::write(&mut self.stream, &head).await?;
+    /// Answers positively.
+    pub(crate) async fn accept(self, options: &Options) -> Result<(WebSocket<S>, Request<()>)> {
+        let (stream, rest) = self.door.open(self.accepted.response()).await?;
         let agreed = Agreed::new(
             &self.request.uri().to_string(),
             self.accepted.protocol(),
             self.accepted.extensions(),
         );
-        let ws = WebSocket::open(self.stream, Role::Server, options, &self.rest, agreed);
+        let ws = WebSocket::open(stream, Role::Server, options, &rest, agreed);
         Ok((ws, self.request))
+    }
+
+    /// Answers with a whole response, and ends the connection so that it arrives.
+    pub(crate) async fn refuse<B: AsRef<[u8]> + Into<Bytes>>(
+        self,
+        response: Response<B>,
+    ) -> Result<()> {
+        self.door.refuse(response).await
     }
 }
 
@@ -279,7 +341,7 @@ impl Incoming {
         response.headers_mut().insert(CONNECTION, close);
         let deadline = self.options.get().handshake_timeout;
         Reject {
-            stream: self.handshake.stream,
+            door: self.handshake.door,
             response,
             deadline,
         }
@@ -301,7 +363,7 @@ impl Incoming {
 #[derive(Debug)]
 #[must_use = "a client is rejected when this is awaited"]
 pub struct Reject {
-    stream: Stream,
+    door: Door<Stream>,
     response: Response<Bytes>,
     deadline: Option<std::time::Duration>,
 }
@@ -326,7 +388,7 @@ impl IntoFuture for Reject {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let refuse = pin!(exchange::refuse(self.stream, &self.response));
+            let refuse = pin!(self.door.refuse(self.response));
             exchange::within(self.deadline, refuse).await
         })
     }

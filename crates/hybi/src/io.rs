@@ -30,13 +30,32 @@ pub struct Stream(Inner);
 enum Inner {
     Tcp(TcpStream),
     Memory(DuplexStream),
-    Other(Box<dyn Io + Sync>),
+    Other(Box<Other<dyn Io + Sync>>),
+}
+
+/// A stream of any kind, with the addresses of the socket below it, as far as they are known.
+struct Other<S: ?Sized> {
+    local: Option<SocketAddr>,
+    peer: Option<SocketAddr>,
+    io: S,
 }
 
 impl Stream {
     /// Any stream of bytes; of its addresses nothing is known.
     pub fn new(io: impl Io + Sync) -> Self {
-        Self(Inner::Other(Box::new(io)))
+        Self(Inner::Other(Box::new(Other {
+            local: None,
+            peer: None,
+            io,
+        })))
+    }
+
+    /// What has been made of another stream, which had these addresses: its local and its peer's.
+    pub(crate) fn above(
+        (local, peer): (Option<SocketAddr>, Option<SocketAddr>),
+        io: impl Io + Sync,
+    ) -> Self {
+        Self(Inner::Other(Box::new(Other { local, peer, io })))
     }
 
     /// Our own address, if this is a socket that is still open.
@@ -44,7 +63,8 @@ impl Stream {
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match &self.0 {
             Inner::Tcp(tcp) => tcp.local_addr().ok(),
-            Inner::Memory(_) | Inner::Other(_) => None,
+            Inner::Memory(_) => None,
+            Inner::Other(other) => other.local,
         }
     }
 
@@ -53,7 +73,8 @@ impl Stream {
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         match &self.0 {
             Inner::Tcp(tcp) => tcp.peer_addr().ok(),
-            Inner::Memory(_) | Inner::Other(_) => None,
+            Inner::Memory(_) => None,
+            Inner::Other(other) => other.peer,
         }
     }
 }
@@ -146,7 +167,7 @@ macro_rules! each {
         match &mut $stream.get_mut().0 {
             Inner::Tcp(tcp) => Pin::new(tcp).$name($($argument),*),
             Inner::Memory(memory) => Pin::new(memory).$name($($argument),*),
-            Inner::Other(other) => Pin::new(other).$name($($argument),*),
+            Inner::Other(other) => Pin::new(&mut other.io).$name($($argument),*),
         }
     };
 }
@@ -181,7 +202,7 @@ impl AsyncWrite for Stream {
     fn is_write_vectored(&self) -> bool {
         match &self.0 {
             Inner::Tcp(_) | Inner::Memory(_) => true,
-            Inner::Other(other) => other.is_write_vectored(),
+            Inner::Other(other) => other.io.is_write_vectored(),
         }
     }
 

@@ -15,6 +15,11 @@ mod trace;
 mod options;
 mod entropy;
 mod io;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "tls/off.rs"]
+mod tls;
 mod deadlines;
 mod pings;
 mod pulse;

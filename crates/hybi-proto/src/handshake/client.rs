@@ -7,11 +7,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN,
-    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
-    SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue,
+    ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{Request, Response, StatusCode, Uri};
+use http::{Method, Request, Response, StatusCode, Uri};
 
 use super::error::{OptionsError, ResponseError};
 use super::extensions::{self, Extensions};
@@ -94,30 +94,54 @@ impl Options {
         self
     }
 
-    /// The further headers, such as to take `Authorization` away before a redirect is followed.
-    pub fn headers_mut(&mut self) -> &mut HeaderMap {
-        &mut self.headers
-    }
-
-    /// Takes the credentials away.
-    pub fn clear_credentials(&mut self) {
+    /// The same without what is meant for one server only: the credentials, `Authorization` and
+    /// `Cookie`. See [`Target::trusts`].
+    #[must_use]
+    pub fn without_credentials(mut self) -> Self {
         self.credentials = None;
+        self.headers.remove(AUTHORIZATION);
+        self.headers.remove(COOKIE);
+        self
     }
 }
 
-/// The request that opens a WebSocket.
+/// The request that opens a WebSocket: with a key as an upgrade of HTTP/1.1, and without one as an
+/// extended CONNECT of HTTP/2 (RFC 8441), where the stream is the proof of what the key proves. The
+/// pseudo-header field `:protocol`, `websocket`, is for the caller to add.
 ///
 /// # Errors
 ///
 /// Options that cannot be sent; the caller's headers cannot override those of the handshake.
-pub fn request(target: &Target, key: &Key, options: &Options) -> Result<Request<()>, OptionsError> {
+pub fn request(
+    target: &Target,
+    key: Option<&Key>,
+    options: &Options,
+) -> Result<Request<()>, OptionsError> {
     let mut request = Request::new(());
-    *request.uri_mut() = Uri::from(target.path_and_query().clone());
+    match key {
+        Some(key) => {
+            *request.uri_mut() = Uri::from(target.path_and_query().clone());
+            let headers = request.headers_mut();
+            headers.insert(HOST, target.authority().clone());
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+            headers.insert(SEC_WEBSOCKET_KEY, key.header());
+        }
+        None => {
+            // RFC 8441 §4: on requests that contain the :protocol pseudo-header field, the :scheme
+            // and :path pseudo-header fields of the target URI MUST also be included. §5: the
+            // scheme is "https" for "wss" and "http" for "ws".
+            *request.method_mut() = Method::CONNECT;
+            *request.version_mut() = http::Version::HTTP_2;
+            let scheme = if target.secure() { "https" } else { "http" };
+            let uri = Uri::builder()
+                .scheme(scheme)
+                .authority(target.authority().as_bytes())
+                .path_and_query(target.path_and_query().clone());
+            *request.uri_mut() = uri.build().map_err(|_| OptionsError::Target)?;
+        }
+    }
     let headers = request.headers_mut();
-    headers.insert(HOST, target.authority().clone());
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(SEC_WEBSOCKET_KEY, key.header());
     if let Some(origin) = &options.origin {
         let name = match options.version {
             Version::V13 => ORIGIN,
@@ -247,32 +271,44 @@ pub struct Agreed {
     pub extensions: Extensions,
 }
 
-/// Judges the final answer to a request with this key and these options (RFC 6455 §4.1).
+/// Judges the final answer to a request with these options: with this key over HTTP/1.1 (RFC 6455
+/// §4.1), without one over HTTP/2 (RFC 8441 §5).
 ///
 /// # Errors
 ///
 /// The first fault found. Only [`ResponseError::Status`] may have a body worth reading.
 pub fn verify<T>(
-    key: &Key,
+    key: Option<&Key>,
     options: &Options,
     response: &Response<T>,
 ) -> Result<Agreed, ResponseError> {
     let headers = response.headers();
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+    // RFC 8441 §5: instead of 101, any 2xx status is a positive answer.
+    let opens = match key {
+        Some(_) => response.status() == StatusCode::SWITCHING_PROTOCOLS,
+        None => response.status().is_success(),
+    };
+    if !opens {
         return Err(ResponseError::Status(response.status()));
     }
-    if response.version() != http::Version::HTTP_11 {
+    let version = match key {
+        Some(_) => http::Version::HTTP_11,
+        None => http::Version::HTTP_2,
+    };
+    if response.version() != version {
         return Err(ResponseError::HttpVersion);
     }
-    let upgrade = only(headers, &UPGRADE).map(HeaderValue::as_bytes);
-    if !upgrade.is_some_and(|upgrade| upgrade.eq_ignore_ascii_case(b"websocket")) {
-        return Err(ResponseError::Upgrade);
-    }
-    if !grammar::list_has(headers, &CONNECTION, "upgrade") {
-        return Err(ResponseError::Connection);
-    }
-    if only(headers, &SEC_WEBSOCKET_ACCEPT) != Some(&key.accept()) {
-        return Err(ResponseError::Accept);
+    if let Some(key) = key {
+        let upgrade = only(headers, &UPGRADE).map(HeaderValue::as_bytes);
+        if !upgrade.is_some_and(|upgrade| upgrade.eq_ignore_ascii_case(b"websocket")) {
+            return Err(ResponseError::Upgrade);
+        }
+        if !grammar::list_has(headers, &CONNECTION, "upgrade") {
+            return Err(ResponseError::Connection);
+        }
+        if only(headers, &SEC_WEBSOCKET_ACCEPT) != Some(&key.accept()) {
+            return Err(ResponseError::Accept);
+        }
     }
     let extensions = grammar::extensions(headers);
     let extensions = extensions.map_err(|_| ResponseError::ExtensionsMalformed)?;

@@ -86,9 +86,9 @@ impl Error for HeadError {}
 pub enum RequestError {
     /// The bytes are no HTTP/1 head (400, 414 or 431).
     Head(HeadError),
-    /// The method is not GET (405).
+    /// The method is not GET, over HTTP/2 not CONNECT (405).
     Method,
-    /// The HTTP version is not 1.1 (400).
+    /// The HTTP version is not 1.1, or not 2 where the request has come over that (400).
     HttpVersion,
     /// `Host` is missing, repeated or not a host (400).
     Host,
@@ -137,7 +137,7 @@ impl fmt::Display for RequestError {
         f.write_str(match self {
             Self::Head(head) => return head.fmt(f),
             Self::Method => "a WebSocket handshake must be a GET request",
-            Self::HttpVersion => "a WebSocket handshake needs HTTP/1.1",
+            Self::HttpVersion => "a WebSocket handshake needs HTTP/1.1 or HTTP/2",
             Self::Host => "exactly one valid Host header is needed",
             Self::Upgrade => "the header `Upgrade: websocket` is missing",
             Self::Connection => {
@@ -184,7 +184,7 @@ pub enum ResponseError {
     TooManyInformational,
     /// Another status than 101; a body may follow.
     Status(StatusCode),
-    /// The HTTP version is not 1.1.
+    /// The HTTP version is not that of the request.
     HttpVersion,
     /// `Upgrade` is missing, repeated or not `websocket`.
     Upgrade,
@@ -222,7 +222,7 @@ impl fmt::Display for ResponseError {
                     "the server answered {status}, not 101 Switching Protocols"
                 );
             }
-            Self::HttpVersion => "the server's answer is not HTTP/1.1",
+            Self::HttpVersion => "the server's answer is of another HTTP version than the request",
             Self::Upgrade => "the server's Upgrade header is not `websocket`",
             Self::Connection => "the server's Connection header does not name `upgrade`",
             Self::Accept => "the server's Sec-WebSocket-Accept does not answer our key",
@@ -271,6 +271,8 @@ pub enum OptionsError {
     Header(HeaderName),
     /// A user name with a colon, which Basic authentication cannot carry (RFC 7617 §2).
     Credentials,
+    /// A URL that is too long for a request over HTTP/2.
+    Target,
 }
 
 impl fmt::Display for OptionsError {
@@ -289,6 +291,7 @@ impl fmt::Display for OptionsError {
                 )
             }
             Self::Credentials => f.write_str("the user name must not contain a colon"),
+            Self::Target => f.write_str("the URL is too long"),
         }
     }
 }
@@ -301,7 +304,8 @@ impl Error for OptionsError {}
 pub enum UrlError {
     /// White space or a control character, anywhere.
     Character,
-    /// No scheme, or another than `ws`, `wss`, `http` and `https`.
+    /// No scheme, or another than `ws`, `wss`, `http`, `https`, `ws+unix` and `wss+unix`; or a
+    /// redirect to one of the last two.
     Scheme,
     /// No host.
     Host,
@@ -309,6 +313,8 @@ pub enum UrlError {
     Fragment,
     /// A path and query that no request can carry, such as one of 64 KiB.
     Target,
+    /// No path of a Unix socket, as in `ws+unix:/run/chat.sock:/room`.
+    SocketPath,
     /// Anything else that makes it no URL.
     Syntax(url::ParseError),
 }
@@ -317,10 +323,13 @@ impl fmt::Display for UrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Character => "white space or a control character in the URL",
-            Self::Scheme => "the URL must begin with ws://, wss://, http:// or https://",
+            Self::Scheme => {
+                "the URL must begin with ws://, wss://, http://, https://, ws+unix: or wss+unix:"
+            }
             Self::Host => "the URL has no host",
             Self::Fragment => "the URL must not have a fragment; write # as %23",
             Self::Target => "the path of the URL cannot be sent",
+            Self::SocketPath => "a Unix socket is written as ws+unix:/path/of/the.sock:/path?query",
             Self::Syntax(syntax) => return write!(f, "not a URL: {syntax}"),
         })
     }

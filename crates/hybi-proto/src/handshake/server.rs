@@ -23,6 +23,9 @@ use crate::deflate::Deflate;
 pub enum Via {
     /// As an HTTP/1.1 upgrade.
     Http1,
+    /// As an extended CONNECT over HTTP/2 (RFC 8441), whose pseudo-header field `:protocol` the
+    /// caller has found to be `websocket`.
+    Http2,
 }
 
 /// Which origins a request may come from. A request without an origin is never refused for it:
@@ -48,6 +51,7 @@ pub enum Origins {
 pub struct Options {
     origins: Origins,
     protocols: Vec<String>,
+    first_offered: bool,
     deflate: Option<Deflate>,
 }
 
@@ -75,6 +79,14 @@ impl Options {
         self
     }
 
+    /// Chooses the first subprotocol that the client offers, whatever it is, as Node's `ws` does
+    /// (default no), if none of [`protocols`](Self::protocols) is among them.
+    #[must_use]
+    pub fn first_protocol_offered(mut self, on: bool) -> Self {
+        self.first_offered = on;
+        self
+    }
+
     /// How messages are compressed with clients that offer it (default not at all). An offer that
     /// cannot be met is declined, which is no fault of the client's.
     #[must_use]
@@ -87,11 +99,13 @@ impl Options {
 /// A handshake that holds; answer it with [`response`](Self::response).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted {
-    key: Key,
+    /// Of a handshake over HTTP/1.1.
+    key: Option<Key>,
     version: Version,
     offered: Vec<String>,
     protocol: Option<usize>,
     extensions: Extensions,
+    headers: HeaderMap,
 }
 
 impl Accepted {
@@ -133,15 +147,29 @@ impl Accepted {
         true
     }
 
-    /// The answer: 101 Switching Protocols (RFC 6455 §4.2.2). Frames follow it at once.
+    /// Further headers of the answer, none at first. Those that the handshake itself sets, or that
+    /// would announce a body, are left out of it.
+    pub fn headers_mut(&mut self) -> &mut HeaderMap {
+        &mut self.headers
+    }
+
+    /// The answer: 101 Switching Protocols (RFC 6455 §4.2.2), over HTTP/2 200 (RFC 8441 §5). Frames
+    /// follow it at once.
     #[must_use]
     pub fn response(&self) -> Response<()> {
         let mut response = Response::new(());
-        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         let headers = response.headers_mut();
-        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.insert(SEC_WEBSOCKET_ACCEPT, self.key.accept());
+        *headers = self.headers.clone();
+        for name in &OWN {
+            headers.remove(name);
+        }
+        if let Some(key) = &self.key {
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+            headers.insert(SEC_WEBSOCKET_ACCEPT, key.accept());
+            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        }
+        let headers = response.headers_mut();
         if let Some(Ok(protocol)) = self.protocol().map(HeaderValue::from_str) {
             headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol);
         }
@@ -180,31 +208,49 @@ pub fn accept<T>(
     via: Via,
 ) -> Result<Accepted, RequestError> {
     let headers = request.headers();
-    if request.method() != Method::GET {
+    // RFC 6455 §4.2.1, 1: an HTTP/1.1 or higher GET request. RFC 8441 §4: over HTTP/2 CONNECT.
+    let (method, version) = match via {
+        Via::Http1 => (Method::GET, http::Version::HTTP_11),
+        Via::Http2 => (Method::CONNECT, http::Version::HTTP_2),
+    };
+    if request.method() != method {
         return Err(RequestError::Method);
     }
-    // RFC 6455 §4.2.1, 1: an HTTP/1.1 or higher GET request; what is higher has no Upgrade.
-    let version = match via {
-        Via::Http1 => http::Version::HTTP_11,
-    };
     if request.version() != version {
         return Err(RequestError::HttpVersion);
     }
+    // RFC 9112 §3.2.2: the origin server MUST ignore the received Host header field and instead
+    // use the host information of the request-target. RFC 8441 §4: :authority names it.
+    let authority = request.uri().authority().map(http::uri::Authority::as_str);
+    let authority = authority.and_then(Host::parse);
     let host = only(headers, &HOST)
         .and_then(|host| host.to_str().ok())
         .and_then(Host::parse);
+    let host = match via {
+        Via::Http1 => host.map(|host| authority.unwrap_or(host)),
+        Via::Http2 => authority.or(host),
+    };
     let host = host.ok_or(RequestError::Host)?;
-    if !grammar::list_has(headers, &UPGRADE, "websocket") {
-        return Err(RequestError::Upgrade);
-    }
-    if !grammar::list_has(headers, &CONNECTION, "upgrade") {
-        return Err(RequestError::Connection);
+    if via == Via::Http1 {
+        if !grammar::list_has(headers, &UPGRADE, "websocket") {
+            return Err(RequestError::Upgrade);
+        }
+        if !grammar::list_has(headers, &CONNECTION, "upgrade") {
+            return Err(RequestError::Connection);
+        }
     }
     if announces_body(headers) {
         return Err(RequestError::Body);
     }
-    let key = only(headers, &SEC_WEBSOCKET_KEY).and_then(|key| Key::parse(key.as_bytes()));
-    let key = key.ok_or(RequestError::Key)?;
+    let key = match via {
+        Via::Http1 => {
+            let key = only(headers, &SEC_WEBSOCKET_KEY);
+            let key = key.and_then(|key| Key::parse(key.as_bytes()));
+            Some(key.ok_or(RequestError::Key)?)
+        }
+        // RFC 8441 §5: Sec-WebSocket-Key is not used.
+        Via::Http2 => None,
+    };
     let version = only(headers, &SEC_WEBSOCKET_VERSION);
     let version = version.and_then(|version| Version::parse(version.as_bytes()));
     let version = version.ok_or(RequestError::Version)?;
@@ -215,16 +261,13 @@ pub fn accept<T>(
     let offers = grammar::extensions(headers).map_err(|_| RequestError::Extensions)?;
 
     if let Some(origin) = origin(headers, version)? {
-        let authority = request.uri().authority().map(http::uri::Authority::as_str);
-        // RFC 9112 §3.2.2: the origin server MUST ignore the received Host header field and
-        // instead use the host information of the request-target.
-        let host = authority.and_then(Host::parse).unwrap_or(host);
         if !options.origins.allow(origin, host) {
             return Err(RequestError::Origin);
         }
     }
     let at = |name: &String| offered.iter().position(|offer| offer == name);
     let protocol = options.protocols.iter().find_map(at);
+    let protocol = protocol.or(options.first_offered.then_some(0));
     let offered = offered.into_iter().map(str::to_owned).collect();
     Ok(Accepted {
         key,
@@ -232,6 +275,7 @@ pub fn accept<T>(
         offered,
         protocol,
         extensions: extensions::choose(options.deflate.as_ref(), &offers),
+        headers: HeaderMap::new(),
     })
 }
 
@@ -307,3 +351,14 @@ fn announces_body(headers: &HeaderMap) -> bool {
             .iter()
             .any(|length| length != "0")
 }
+
+/// The headers of the answer that the handshake itself sets, or that would announce a body.
+const OWN: [HeaderName; 7] = [
+    UPGRADE,
+    CONNECTION,
+    CONTENT_LENGTH,
+    TRANSFER_ENCODING,
+    SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_EXTENSIONS,
+];

@@ -6,13 +6,16 @@
 use std::fmt;
 use std::str::FromStr;
 
-use http::HeaderValue;
 use http::uri::PathAndQuery;
+use http::{HeaderValue, Uri};
 use url::{Host, Url};
 
 use super::error::UrlError;
 
-/// Where a WebSocket is: `ws:` or `wss:`, or the same as `http:` or `https:`.
+/// Where a WebSocket is: `ws:` or `wss:`, the same as `http:` or `https:`, or a Unix socket as
+/// `ws+unix:/path/of/the.sock:/chat?room=1` (`wss+unix:` with TLS). In the path of a socket `%20`
+/// stands for a space, and so on; what follows its first colon is the target of the request, `/`
+/// if it is not there.
 ///
 /// ```
 /// let target = hybi_proto::handshake::Target::parse("wss://user:pa%3Ass@[::1]:8443/chat?room=1")?;
@@ -30,6 +33,8 @@ pub struct Target {
     port: u16,
     authority: HeaderValue,
     path: PathAndQuery,
+    /// Instead of the host and port, which then are those of `localhost`.
+    socket: Option<String>,
 }
 
 impl Target {
@@ -41,7 +46,11 @@ impl Target {
     pub fn parse(url: &str) -> Result<Self, UrlError> {
         refuse_blanks(url)?;
         let (scheme, rest) = url.split_once(':').ok_or(UrlError::Scheme)?;
-        is_secure(&scheme.to_ascii_lowercase())?;
+        let scheme = scheme.to_ascii_lowercase();
+        if let Some(scheme) = scheme.strip_suffix("+unix") {
+            return Self::unix(scheme, rest);
+        }
+        is_secure(&scheme)?;
         // `url` would take `ws:host` and `ws:///host` for `ws://host`.
         let rest = rest.strip_prefix("//").ok_or(UrlError::Host)?;
         if rest.starts_with(['/', '\\']) {
@@ -50,17 +59,67 @@ impl Target {
         Self::new(Url::parse(url)?)
     }
 
+    /// A Unix socket: what stands behind the scheme and its colon.
+    fn unix(scheme: &str, rest: &str) -> Result<Self, UrlError> {
+        if !matches!(scheme, "ws" | "wss") {
+            return Err(UrlError::Scheme);
+        }
+        if rest.contains('#') {
+            return Err(UrlError::Fragment);
+        }
+        // `ws+unix:///path` is customary, too: an authority that is empty.
+        let rest = match rest.strip_prefix("//") {
+            Some(path) if path.starts_with('/') => path,
+            Some(_) => return Err(UrlError::SocketPath),
+            None => rest,
+        };
+        let (socket, path) = rest.split_once(':').unwrap_or((rest, "/"));
+        let socket = String::from_utf8(decode(socket)).map_err(|_| UrlError::SocketPath)?;
+        if socket.is_empty() || socket.contains('\0') {
+            return Err(UrlError::SocketPath);
+        }
+        let path = match path.chars().next() {
+            None => "/",
+            Some('/') => path,
+            Some(_) => return Err(UrlError::Target),
+        };
+        let target = Self::new(Url::parse(&format!("{scheme}://localhost{path}"))?)?;
+        Ok(Self {
+            socket: Some(socket),
+            ..target
+        })
+    }
+
     /// Resolves a redirect's `Location` against this target (RFC 3986 §5).
     ///
-    /// User information of this target stays with a relative reference; see
-    /// [`without_credentials`](Self::without_credentials).
+    /// A relative reference keeps the user information of this target, and its socket. No redirect
+    /// leads to another socket: to the program that follows it, that would be a file of its own.
     ///
     /// # Errors
     ///
-    /// As [`parse`](Self::parse).
+    /// As [`parse`](Self::parse), and [`UrlError::Scheme`] for another socket.
     pub fn join(&self, location: &str) -> Result<Self, UrlError> {
         refuse_blanks(location)?;
-        Self::new(self.url.join(location)?)
+        let target = Self::new(self.url.join(location)?)?;
+        // RFC 3986 §4.2: `//host` is relative, too, and names another authority; to `url`, a
+        // backslash is a slash.
+        let mut start = location.bytes().map(|b| matches!(b, b'/' | b'\\'));
+        let network = start.next() == Some(true) && start.next() == Some(true);
+        let elsewhere = network || Url::parse(location).is_ok();
+        Ok(Self {
+            socket: self.socket.clone().filter(|_| !elsewhere),
+            ..target
+        })
+    }
+
+    /// Whether what was meant for this target only, credentials and cookies, may go along to one
+    /// that it redirects to: the same host and port, or the same socket, and no way from `wss:` to
+    /// `ws:`.
+    #[must_use]
+    pub fn trusts(&self, next: &Self) -> bool {
+        self.authority == next.authority
+            && self.socket == next.socket
+            && (next.secure || !self.secure)
     }
 
     fn new(url: Url) -> Result<Self, UrlError> {
@@ -95,16 +154,24 @@ impl Target {
             port,
             authority,
             path,
+            socket: None,
         })
     }
 
-    /// Whether it is `wss:` or `https:`.
+    /// Whether it is `wss:`, `https:` or `wss+unix:`.
     #[must_use]
     pub fn secure(&self) -> bool {
         self.secure
     }
 
-    /// The host to connect to: a name in ASCII, or an IP address without brackets.
+    /// The path of the Unix socket to connect to, if it is one, rather than to a host.
+    #[must_use]
+    pub fn socket(&self) -> Option<&str> {
+        self.socket.as_deref()
+    }
+
+    /// The host to connect to: a name in ASCII, or an IP address without brackets; `localhost`
+    /// where a Unix socket takes its place.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
@@ -120,6 +187,18 @@ impl Target {
     #[must_use]
     pub fn authority(&self) -> &HeaderValue {
         &self.authority
+    }
+
+    /// The URL without its user information, as `ws:` or `wss:`.
+    ///
+    /// # Errors
+    ///
+    /// [`UrlError::Target`] if it is longer than a [`Uri`] can be.
+    pub fn uri(&self) -> Result<Uri, UrlError> {
+        let scheme = if self.secure { "wss" } else { "ws" };
+        let authority = self.authority.to_str().unwrap_or_default();
+        let uri = format!("{scheme}://{authority}{}", self.path);
+        uri.parse().map_err(|_| UrlError::Target)
     }
 
     /// The target of the request.
@@ -163,8 +242,13 @@ impl FromStr for Target {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.secure { "wss" } else { "ws" };
-        let authority = self.authority.to_str().unwrap_or_default();
-        write!(f, "{scheme}://{authority}{}", self.path)
+        match &self.socket {
+            Some(socket) => write!(f, "{scheme}+unix:{socket}:{}", self.path),
+            None => {
+                let authority = self.authority.to_str().unwrap_or_default();
+                write!(f, "{scheme}://{authority}{}", self.path)
+            }
+        }
     }
 }
 

@@ -33,7 +33,7 @@ fn key() -> Key {
 fn offer(deflate: Option<Deflate>) -> String {
     let options = client::Options::new().deflate(deflate);
     let target = Target::parse("ws://a/").expect("right");
-    let request = client::request(&target, &key(), &options).expect("right");
+    let request = client::request(&target, Some(&key()), &options).expect("right");
     let header = request.headers().get(SEC_WEBSOCKET_EXTENSIONS);
     header
         .map_or("", |header| header.to_str().expect("right"))
@@ -52,7 +52,7 @@ fn verdict(deflate: Option<Deflate>, answer: &[&str]) -> Result<String, Response
     }
     let response = response.body(()).expect("right");
     let options = client::Options::new().deflate(deflate);
-    let agreed = client::verify(&key(), &options, &response)?;
+    let agreed = client::verify(Some(&key()), &options, &response)?;
     Ok(agreed.extensions.to_string())
 }
 

@@ -130,14 +130,17 @@ fn the_client_writes_the_handshake_of_the_rfc_byte_for_byte() {
         .origin("http://example.com");
     let key = Key::from_nonce(*b"the sample nonce");
     let mut out = Vec::new();
-    head::write_request(&client::request(&target, &key, &options).unwrap(), &mut out);
+    head::write_request(
+        &client::request(&target, Some(&key), &options).unwrap(),
+        &mut out,
+    );
     assert_eq!(String::from_utf8(out).unwrap(), RFC_REQUEST);
 
     let mut answer = Answer::new(Limits::default());
     let bytes = [RFC_RESPONSE.as_bytes(), b"\x81\x00"].concat();
     let (response, end) = answer.read(&bytes).unwrap().unwrap();
     assert_eq!(&bytes[end..], b"\x81\x00");
-    let agreed = client::verify(&key, &options, &response).unwrap();
+    let agreed = client::verify(Some(&key), &options, &response).unwrap();
     assert_eq!(agreed.protocol.as_deref(), Some("chat"));
 }
 
@@ -822,7 +825,7 @@ fn verdict(bytes: &[u8], options: &client::Options) -> Result<Agreed, ResponseEr
     let (response, _) = Answer::new(Limits::default())
         .read(bytes)?
         .expect("a whole answer");
-    client::verify(&key, options, &response)
+    client::verify(Some(&key), options, &response)
 }
 
 #[test]
@@ -863,7 +866,7 @@ fn informational_answers_are_skipped_but_not_without_end() {
 fn request_to(url: &str, options: &client::Options) -> Result<Request<()>, OptionsError> {
     client::request(
         &Target::parse(url).expect("a URL"),
-        &Key::from_nonce([0; 16]),
+        Some(&Key::from_nonce([0; 16])),
         options,
     )
 }
@@ -984,15 +987,23 @@ fn a_url_says_where_to_connect_and_what_to_ask() {
 #[test]
 #[rustfmt::skip]
 fn a_url_that_is_none_is_refused_before_anything_is_sent() {
-    use UrlError::{Character, Fragment, Host, Scheme, Syntax};
+    use UrlError::{Character, Fragment, Host, Scheme, SocketPath, Syntax};
     for (url, error) in [
         ("", Scheme),
         ("example.com/chat", Scheme),
         ("localhost:8080", Scheme),
         ("//example.com", Scheme),
         ("ftp://example.com", Scheme),
-        ("ws+unix:/tmp/socket", Scheme),
+        ("http+unix:/tmp/socket", Scheme),
         ("file:///etc/passwd", Scheme),
+        ("ws+unix:", SocketPath),
+        ("ws+unix:::/", SocketPath),
+        ("ws+unix://host/tmp/socket", SocketPath),
+        ("ws+unix:/tmp/%00:/", SocketPath),
+        ("ws+unix:/tmp/%ff:/", SocketPath),
+        ("ws+unix:/tmp/socket:chat", UrlError::Target),
+        ("ws+unix:/tmp/socket:/#a", Fragment),
+        ("ws+unix:/tmp/a socket", Character),
         ("ws:", Host),
         ("ws:example.com", Host),
         ("ws:/example.com", Host),
@@ -1025,6 +1036,149 @@ fn a_url_that_is_none_is_refused_before_anything_is_sent() {
     }
     let long = format!("ws://a/{}", "a".repeat(1 << 16));
     assert_eq!(Target::parse(&long), Err(UrlError::Target));
+}
+
+#[test]
+fn a_unix_socket_stands_for_host_and_port_and_the_rest_is_the_target() {
+    for (url, socket, path, shown) in [
+        (
+            "ws+unix:/tmp/a.sock",
+            "/tmp/a.sock",
+            "/",
+            "ws+unix:/tmp/a.sock:/",
+        ),
+        (
+            "WS+Unix:/tmp/a.sock:",
+            "/tmp/a.sock",
+            "/",
+            "ws+unix:/tmp/a.sock:/",
+        ),
+        (
+            "wss+unix:///tmp/a:/b?c:d",
+            "/tmp/a",
+            "/b?c:d",
+            "wss+unix:/tmp/a:/b?c:d",
+        ),
+        ("ws+unix:a%20b%3a:/c", "a b:", "/c", "ws+unix:a b::/c"),
+    ] {
+        let target = Target::parse(url).unwrap();
+        assert_eq!(target.socket(), Some(socket), "{url}");
+        assert_eq!(target.path_and_query(), path);
+        assert_eq!(target.authority(), "localhost");
+        assert_eq!(target.secure(), url.starts_with("wss"));
+        assert_eq!(target.to_string(), shown);
+    }
+    let target = Target::parse("ws+unix:/tmp/a:/b").unwrap();
+    assert_eq!(target.uri().unwrap(), "ws://localhost/b");
+    assert_eq!(Target::parse("ws://localhost/b").unwrap().socket(), None);
+}
+
+#[test]
+fn a_redirect_keeps_the_socket_or_leaves_it_and_never_leads_to_another() {
+    let base = Target::parse("ws+unix:/tmp/a:/b/c").unwrap();
+    for (location, socket, shown) in [
+        ("d", Some("/tmp/a"), "ws+unix:/tmp/a:/b/d"),
+        ("/d?e", Some("/tmp/a"), "ws+unix:/tmp/a:/d?e"),
+        ("//localhost/d", None, "ws://localhost/d"),
+        ("/\\localhost/d", None, "ws://localhost/d"),
+        ("ws://localhost/d", None, "ws://localhost/d"),
+    ] {
+        let target = base.join(location).unwrap();
+        assert_eq!(
+            (target.socket(), target.to_string().as_str()),
+            (socket, shown)
+        );
+    }
+    for base in [base, Target::parse("ws://a/").unwrap()] {
+        assert_eq!(base.join("ws+unix:/tmp/a:/b"), Err(UrlError::Scheme));
+    }
+}
+
+#[test]
+fn credentials_go_along_to_the_same_server_only_and_never_from_wss_to_ws() {
+    let trusts = |from: &str, to: &str| {
+        Target::parse(from)
+            .unwrap()
+            .trusts(&Target::parse(to).unwrap())
+    };
+    assert!(trusts("ws://a/b", "ws://u:p@A:80/c"));
+    assert!(trusts("ws://a/", "wss://a/"));
+    assert!(trusts("ws+unix:/a:/b", "ws+unix:/a:/c"));
+    for (from, to) in [
+        ("wss://a/", "ws://a/"),
+        ("ws://a/", "ws://b/"),
+        ("ws://a/", "ws://a:81/"),
+        ("ws://a/", "ws://a.b/"),
+        ("ws+unix:/a:/", "ws+unix:/b:/"),
+        ("ws+unix:/a:/", "ws://localhost/"),
+        ("ws://localhost/", "ws+unix:/a:/"),
+    ] {
+        assert!(!trusts(from, to), "{from} {to}");
+    }
+}
+
+#[test]
+fn credentials_authorization_and_cookies_are_taken_away_and_nothing_else() {
+    let options = client::Options::new()
+        .credentials(Credentials::new("u", "p"))
+        .header(http::header::COOKIE, HeaderValue::from_static("a=b"))
+        .header(http::header::USER_AGENT, HeaderValue::from_static("c"));
+    let target = Target::parse("ws://a/").unwrap();
+    let key = Key::from_nonce([0; 16]);
+    let names = |options: &client::Options| {
+        let request = client::request(&target, Some(&key), options).unwrap();
+        ["authorization", "cookie", "user-agent"].map(|name| request.headers().contains_key(name))
+    };
+    assert_eq!(names(&options), [true, true, true]);
+    assert_eq!(names(&options.without_credentials()), [false, false, true]);
+    let bearer = HeaderValue::from_static("Bearer x");
+    let options = client::Options::new().header(http::header::AUTHORIZATION, bearer);
+    assert_eq!(names(&options), [true, false, false]);
+    assert_eq!(names(&options.without_credentials()), [false; 3]);
+}
+
+#[test]
+fn further_headers_stand_in_the_answer_and_cannot_change_the_handshake() {
+    let mut accepted = judge(PLAIN.as_bytes()).unwrap();
+    let plain = accepted.response();
+    for (name, value) in [
+        ("set-cookie", "a=b"),
+        ("set-cookie", "c=d"),
+        ("upgrade", "h2c"),
+        ("connection", "close"),
+        ("sec-websocket-accept", "x"),
+        ("sec-websocket-protocol", "x"),
+        ("sec-websocket-extensions", "x"),
+        ("content-length", "1"),
+        ("transfer-encoding", "chunked"),
+    ] {
+        let value = HeaderValue::from_static(value);
+        accepted.headers_mut().append(name, value);
+    }
+    let mut expected = plain.headers().clone();
+    expected.append("set-cookie", HeaderValue::from_static("a=b"));
+    expected.append("set-cookie", HeaderValue::from_static("c=d"));
+    assert_eq!(accepted.response().headers(), &expected);
+}
+
+#[test]
+fn the_first_protocol_that_is_offered_is_chosen_if_asked_for() {
+    let head = PLAIN.replace("\r\n\r\n", "\r\nSec-WebSocket-Protocol: x, y\r\n\r\n");
+    let chosen = |options: server::Options, head: &str| {
+        let accepted = judge_with(head.as_bytes(), &options).unwrap();
+        accepted.protocol().map(str::to_owned)
+    };
+    let options = || server::Options::new().first_protocol_offered(true);
+    assert_eq!(chosen(options(), &head).as_deref(), Some("x"));
+    assert_eq!(
+        chosen(options().protocols(["y"]), &head).as_deref(),
+        Some("y")
+    );
+    assert_eq!(
+        chosen(options().protocols(["z"]), &head).as_deref(),
+        Some("x")
+    );
+    assert_eq!(chosen(options(), PLAIN), None);
 }
 
 #[test]
@@ -1223,11 +1377,11 @@ proptest! {
         let key = Key::from_nonce(nonce);
         let protocols: Vec<String> = protocols.into_iter().collect();
         let asked = protocols.iter().fold(client::Options::new(), client::Options::protocol);
-        let request = client::request(&Target::parse("ws://a").unwrap(), &key, &asked).unwrap();
+        let request = client::request(&Target::parse("ws://a").unwrap(), Some(&key), &asked).unwrap();
         let chosen = choice.get(&protocols).clone();
         let options = server::Options::new().protocols([chosen.clone()]);
         let accepted = server::accept(&request, &options, Via::Http1).unwrap();
-        let agreed = client::verify(&key, &asked, &accepted.response()).unwrap();
+        let agreed = client::verify(Some(&key), &asked, &accepted.response()).unwrap();
         prop_assert_eq!(agreed.protocol, Some(chosen));
     }
 }

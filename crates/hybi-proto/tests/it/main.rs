@@ -16,4 +16,5 @@ mod deflate;
 #[cfg(feature = "deflate")]
 mod extensions;
 mod handshake;
+mod http2;
 mod cuts;

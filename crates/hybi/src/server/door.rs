@@ -106,7 +106,7 @@ async fn greet(config: &Config, tcp: TcpStream, peer: SocketAddr) -> Result<Inco
             };
             let why = format!("{why}; try again later");
             let busy = server::refusal(StatusCode::SERVICE_UNAVAILABLE, why);
-            exchange::refuse(handshake.stream, &busy).await?;
+            handshake.refuse(busy).await?;
             Err(Error::Closed)
         }
         Received::Plain(stream, request) => {
