@@ -11,7 +11,7 @@ use hybi_proto::handshake::{Credentials, Key, Target, Version, client, head};
 use tokio::net::TcpStream;
 
 use crate::entropy;
-use crate::error::{Error, HandshakeError, Result};
+use crate::error::{HandshakeError, Result};
 use crate::exchange::{self, Deadline};
 use crate::io::{Io, Stream};
 use crate::options::Options;

@@ -11,6 +11,7 @@ use hybi_proto::text::Text;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::broadcast::{Delivery, deliver};
+use crate::crowd::Guest;
 use crate::io::Stream;
 use crate::sender::Sender;
 use crate::shared::{ConnectionId, Handle, Shared};
@@ -51,6 +52,23 @@ pub(crate) struct Entry {
     id: ConnectionId,
     /// Where it holds one of as many places as there are.
     places: Option<Arc<Semaphore>>,
+    guest: Option<Box<Guest>>,
+}
+
+/// The right to be one of the connections that a server may have.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    /// If it may have so many.
+    pub(crate) permit: Option<OwnedSemaphorePermit>,
+    /// If an address may have so many.
+    pub(crate) guest: Option<Guest>,
+}
+
+impl Seat {
+    /// Whether it is to be given back.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.permit.is_some() || self.guest.is_some()
+    }
 }
 
 impl Default for Clients {
@@ -170,25 +188,22 @@ impl Registry {
 
 impl Entry {
     /// Enters a connection, if its server keeps track of them.
-    pub(crate) fn new(
-        handle: &Handle<Stream>,
-        clients: Option<&Clients>,
-        place: Option<OwnedSemaphorePermit>,
-    ) -> Self {
+    pub(crate) fn new(handle: &Handle<Stream>, clients: Option<&Clients>, seat: Seat) -> Self {
         let registry = clients.map(|clients| {
             clients.enter(handle);
             clients.registry.clone()
         });
         // A pointer is half of a permit.
-        let places = place.map(|place| {
-            let places = place.semaphore().clone();
-            place.forget();
+        let places = seat.permit.map(|permit| {
+            let places = permit.semaphore().clone();
+            permit.forget();
             places
         });
         Self {
             registry,
             id: handle.id(),
             places,
+            guest: seat.guest.map(Box::new),
         }
     }
 }

@@ -58,24 +58,24 @@ pub(crate) async fn within<T>(
     Deadline::after(deadline).run(handshake).await
 }
 
-/// Reads the head of a request, and gives what came behind it.
+/// Reads the head of a request, and gives what came behind it; or what is wrong with the head.
 pub(crate) async fn read_request<S: Io>(
     io: &mut S,
     limits: head::Limits,
-) -> Result<(Request<()>, Vec<u8>)> {
+) -> Result<std::result::Result<(Request<()>, Vec<u8>), HeadError>> {
     let mut scan = head::Scan::request(limits);
     let mut buffer = Vec::with_capacity(READ);
     loop {
         read_some(io, &mut buffer).await?;
-        if let Some(end) = scan.scan(&buffer).map_err(refused)? {
-            let request = head::parse_request(&buffer[..end]).map_err(refused)?;
-            return Ok((request, buffer.split_off(end)));
+        match scan.scan(&buffer) {
+            Ok(None) => {}
+            Ok(Some(end)) => {
+                let request = head::parse_request(&buffer[..end]);
+                return Ok(request.map(|request| (request, buffer.split_off(end))));
+            }
+            Err(error) => return Ok(Err(error)),
         }
     }
-}
-
-fn refused(error: HeadError) -> Error {
-    HandshakeError::Request(error.into()).into()
 }
 
 /// Reads the head of the answer to a client, and gives what came behind it.

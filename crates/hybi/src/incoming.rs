@@ -7,12 +7,12 @@ use std::pin::{Pin, pin};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderMap, ORIGIN};
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
-use hybi_proto::handshake::head;
+use http::{Extensions, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hybi_proto::handshake::server::{self, Accepted, Origins, Via};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use hybi_proto::handshake::{RequestError, head};
+use tokio::sync::oneshot;
 
-use crate::clients::{Clients, Entry};
+use crate::clients::{Clients, Entry, Seat};
 use crate::error::{Error, HandshakeError, Result};
 use crate::exchange;
 use crate::io::{Io, Stream};
@@ -79,18 +79,34 @@ impl<S: Io> Accept<S> {
 
     async fn shake(self) -> Result<WebSocket<S>> {
         let Self {
-            stream,
+            mut stream,
             options,
             judge,
         } = self;
-        match receive(stream, &options, &judge).await? {
-            Received::Handshake(incoming) => incoming.accept(&options).await.map(|(ws, _)| ws),
-            Received::Plain(stream, _) => {
-                // That the peer did not stay to hear of it changes nothing.
-                let _ = exchange::refuse(stream, &server::upgrade_required()).await;
-                Err(HandshakeError::Request(hybi_proto::handshake::RequestError::Upgrade).into())
+        let read = exchange::read_request(&mut stream, options.get().head).await?;
+        let (door, response, error) = match read {
+            Err(error) => {
+                let door = Door::Stream(stream, Vec::new());
+                (door, error.response(), error.into())
             }
-        }
+            Ok((request, rest)) => {
+                let door = Door::Stream(stream, rest);
+                if !server::is_handshake(&request) {
+                    (door, server::upgrade_required(), RequestError::Upgrade)
+                } else {
+                    match server::accept(&request, &judge, Via::Http1) {
+                        Ok(accepted) => {
+                            let handshake = Handshake::new(door, request, accepted);
+                            return Ok(handshake.accept(&options).await?.0);
+                        }
+                        Err(error) => (door, error.response(), error),
+                    }
+                }
+            }
+        };
+        // The fault is the peer's; that it did not stay to hear of it changes nothing.
+        let _ = door.refuse(response).await;
+        Err(HandshakeError::Request(error).into())
     }
 }
 
@@ -104,14 +120,6 @@ impl<S: Io> IntoFuture for Accept<S> {
             exchange::within(deadline, pin!(self.shake())).await
         })
     }
-}
-
-/// What has come on a fresh stream.
-pub(crate) enum Received<S> {
-    /// A handshake that holds.
-    Handshake(Handshake<S>),
-    /// A request that is none.
-    Plain(S, Request<()>),
 }
 
 /// A handshake that holds, and where the answer goes.
@@ -158,10 +166,14 @@ impl<S: Io> Door<S> {
     /// Answers with a whole response, and ends the connection so that it arrives.
     pub(crate) async fn refuse<B: AsRef<[u8]> + Into<Bytes>>(
         self,
-        response: Response<B>,
+        mut response: Response<B>,
     ) -> Result<()> {
         match self {
-            Self::Stream(stream, _) => exchange::refuse(stream, &response).await,
+            Self::Stream(stream, _) => {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().entry(CONNECTION).or_insert(close);
+                exchange::refuse(stream, &response).await
+            }
             Self::Server { answer, .. } => {
                 let response = response.map(Into::into);
                 answer.send(response).map_err(|_| Error::Closed)
@@ -179,41 +191,15 @@ impl<S: fmt::Debug> fmt::Debug for Door<S> {
     }
 }
 
-/// Reads a request and judges it; a faulty one is refused here.
-pub(crate) async fn receive<S: Io>(
-    mut stream: S,
-    options: &Options,
-    judge: &server::Options,
-) -> Result<Received<S>> {
-    let (request, rest) = match exchange::read_request(&mut stream, options.get().head).await {
-        Ok(read) => read,
-        Err(error) => return Err(refuse(stream, error).await),
-    };
-    if !server::is_handshake(&request) {
-        return Ok(Received::Plain(stream, request));
-    }
-    match server::accept(&request, judge, Via::Http1) {
-        Ok(accepted) => Ok(Received::Handshake(Handshake {
-            door: Door::Stream(stream, rest),
+impl<S: Io> Handshake<S> {
+    pub(crate) fn new(door: Door<S>, request: Request<()>, accepted: Accepted) -> Self {
+        Self {
+            door,
             request,
             accepted,
-        })),
-        Err(error) => Err(refuse(stream, HandshakeError::Request(error).into()).await),
+        }
     }
-}
 
-/// Tells the peer what is wrong with its request, if that is what went wrong.
-async fn refuse<S: Io>(stream: S, error: Error) -> Error {
-    if let Error::Handshake(handshake) = &error
-        && let HandshakeError::Request(request) = &**handshake
-    {
-        // The fault is the peer's; that it did not stay to hear of it changes nothing.
-        let _ = exchange::refuse(stream, &request.response()).await;
-    }
-    error
-}
-
-impl<S: Io> Handshake<S> {
     /// Answers positively.
     pub(crate) async fn accept(self, options: &Options) -> Result<(WebSocket<S>, Request<()>)> {
         let (stream, rest) = self.door.open(self.accepted.response()).await?;
@@ -225,14 +211,6 @@ impl<S: Io> Handshake<S> {
         let ws = WebSocket::open(stream, Role::Server, options, &rest, agreed);
         Ok((ws, self.request))
     }
-
-    /// Answers with a whole response, and ends the connection so that it arrives.
-    pub(crate) async fn refuse<B: AsRef<[u8]> + Into<Bytes>>(
-        self,
-        response: Response<B>,
-    ) -> Result<()> {
-        self.door.refuse(response).await
-    }
 }
 
 /// A client whose request has arrived and holds: look at it, decide, then
@@ -240,26 +218,26 @@ impl<S: Io> Handshake<S> {
 #[derive(Debug)]
 pub struct Incoming {
     handshake: Handshake<Stream>,
-    peer: SocketAddr,
+    peer: Option<SocketAddr>,
     options: Options,
     clients: Option<Clients>,
-    place: Option<OwnedSemaphorePermit>,
+    seat: Seat,
 }
 
 impl Incoming {
     pub(crate) fn new(
         handshake: Handshake<Stream>,
-        peer: SocketAddr,
+        peer: Option<SocketAddr>,
         options: Options,
         clients: Option<Clients>,
-        place: Option<OwnedSemaphorePermit>,
+        seat: Seat,
     ) -> Self {
         Self {
             handshake,
             peer,
             options,
             clients,
-            place,
+            seat,
         }
     }
 
@@ -281,9 +259,16 @@ impl Incoming {
         self.request().uri()
     }
 
-    /// The address from which the client has connected.
+    /// Its extensions: what the server has found out about it, and room for what a
+    /// [hook](crate::Server::on_handshake) has to tell the handler.
+    pub fn extensions_mut(&mut self) -> &mut Extensions {
+        self.handshake.request.extensions_mut()
+    }
+
+    /// The address from which the client has connected, or a proxy in its stead, see
+    /// [`ClientIp`](crate::server::ClientIp); none on a Unix socket.
     #[must_use]
-    pub fn peer_addr(&self) -> SocketAddr {
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.peer
     }
 
@@ -309,7 +294,13 @@ impl Incoming {
         self.handshake.accepted.choose(protocol)
     }
 
-    /// Accepts the client: answers with 101.
+    /// Further headers of the answer that accepts the client, none at first: a cookie, say. Those
+    /// of the handshake itself are left out of it.
+    pub fn response_headers_mut(&mut self) -> &mut HeaderMap {
+        self.handshake.accepted.headers_mut()
+    }
+
+    /// Accepts the client: answers with 101, over HTTP/2 with 200.
     ///
     /// Cancel safe: a dropped call drops the connection.
     ///
@@ -325,9 +316,9 @@ impl Incoming {
     /// As [`accept`](Self::accept), without a deadline, and with the request.
     pub(crate) async fn open(self) -> Result<(WebSocket, Request<()>)> {
         let (ws, request) = self.handshake.accept(&self.options).await?;
-        ws.handle().lock().span.peer(|| Some(self.peer));
-        if self.clients.is_some() || self.place.is_some() {
-            let entry = Entry::new(ws.handle(), self.clients.as_ref(), self.place);
+        ws.handle().lock().span.peer(|| self.peer);
+        if self.clients.is_some() || self.seat.is_taken() {
+            let entry = Entry::new(ws.handle(), self.clients.as_ref(), self.seat);
             ws.handle().lock().entry = Some(Box::new(entry));
         }
         Ok((ws, request))
@@ -337,8 +328,6 @@ impl Incoming {
     pub fn reject(self, status: StatusCode) -> Reject {
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = status;
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(CONNECTION, close);
         let deadline = self.options.get().handshake_timeout;
         Reject {
             door: self.handshake.door,
@@ -396,17 +385,13 @@ impl IntoFuture for Reject {
 
 /// Answers a request that is no handshake.
 pub(crate) async fn answer_plain<S: Io>(
-    stream: S,
+    door: Door<S>,
     method: &Method,
     mut response: Response<Bytes>,
 ) -> Result<()> {
-    response
-        .headers_mut()
-        .entry(CONNECTION)
-        .or_insert(HeaderValue::from_static("close"));
     if method == Method::HEAD {
         // RFC 9110 §9.3.2: the server MUST NOT send content in the response to HEAD.
         response.body_mut().clear();
     }
-    exchange::refuse(stream, &response).await
+    door.refuse(response).await
 }

@@ -49,6 +49,7 @@ mod client;
 mod backoff;
 pub mod session;
 mod broadcast;
+mod crowd;
 mod clients;
 mod hub;
 mod shutdown;
@@ -76,7 +77,7 @@ pub use hybi_proto::deflate::{Deflate, Params, Strategy};
 pub use hybi_proto::error::{CloseError, ProtocolError, SendError};
 pub use hybi_proto::handshake::server::Origins;
 pub use hybi_proto::handshake::{
-    Extensions, HeadError, OptionsError, RequestError, ResponseError, UrlError, Version,
+    Extensions, Forwarded, HeadError, OptionsError, RequestError, ResponseError, UrlError, Version,
 };
 pub use hybi_proto::message::{Event, Kind, Message, MessageRef, SendOptions};
 pub use hybi_proto::prepared::Prepared;

@@ -2,7 +2,9 @@
 //! and at last cut off.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use hybi_proto::code::CloseCode;
@@ -105,6 +107,8 @@ impl Shutdown {
 pub struct ServerHandle {
     pub(crate) clients: Clients,
     pub(crate) phase: Arc<watch::Sender<Phase>>,
+    /// The servers that are mounted on it.
+    pub(crate) mounted: Arc<Mutex<Vec<ServerHandle>>>,
 }
 
 impl ServerHandle {
@@ -121,17 +125,63 @@ impl ServerHandle {
     ///
     /// A close code that no frame may carry, or a reason of more than 123 bytes: nothing is done.
     pub async fn shutdown(&self, how: impl Into<Shutdown>) -> Result<Report> {
-        shutdown(&how.into(), &self.clients, &self.phase).await
+        let how = how.into();
+        // A code that cannot be sent is said before anything is done.
+        hybi_proto::close::Close::new(how.code, how.reason.clone())?;
+        let mut servers = vec![self.clone()];
+        let mut at = 0;
+        while let Some(server) = servers.get(at) {
+            let mounted = server.mounted();
+            servers.extend(mounted);
+            at += 1;
+        }
+        let ends = servers.iter().map(|server| {
+            let end = shutdown(&how, &server.clients, &server.phase);
+            (Box::pin(end), None)
+        });
+        let mut ends: Vec<(_, Option<Result<Report>>)> = ends.collect();
+        // All of them at once.
+        poll_fn(|cx| {
+            let mut ready = true;
+            for (end, report) in &mut ends {
+                if report.is_none() {
+                    match end.as_mut().poll(cx) {
+                        Poll::Ready(ended) => *report = Some(ended),
+                        Poll::Pending => ready = false,
+                    }
+                }
+            }
+            if ready {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+        let mut all = Report::default();
+        for report in ends.into_iter().filter_map(|(_, report)| report) {
+            let report = report?;
+            all.closed += report.closed;
+            all.aborted += report.aborted;
+        }
+        for server in &servers {
+            server.phase.send_replace(Phase::Closed);
+        }
+        Ok(all)
+    }
+
+    fn mounted(&self) -> Vec<ServerHandle> {
+        let mounted = self.mounted.lock();
+        mounted.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
+/// Ends one server, but for its last phase.
 async fn shutdown(
     how: &Shutdown,
     clients: &Clients,
     phase: &watch::Sender<Phase>,
 ) -> Result<Report> {
-    // A code that cannot be sent is said before anything is done.
-    hybi_proto::close::Close::new(how.code, how.reason.clone())?;
     phase.send_if_modified(|phase| std::mem::replace(phase, Phase::Closing.max(*phase)) < *phase);
     clients.bid_farewell(how.code, how.reason.clone());
     let begin = Instant::now();
@@ -155,7 +205,6 @@ async fn shutdown(
         sender.abort();
         aborted += 1;
     }
-    phase.send_replace(Phase::Closed);
     Ok(Report {
         closed: seen.len() - aborted,
         aborted,

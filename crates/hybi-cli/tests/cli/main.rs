@@ -478,7 +478,7 @@ fn the_page_is_html_that_may_use_only_itself() {
         "{head}"
     );
     assert!(head.contains("\r\ncache-control: no-store"), "{head}");
-    assert_eq!(body, include_str!("../src/page.html"));
+    assert_eq!(body, include_str!("../../src/page.html"));
 }
 
 #[test]

@@ -12,6 +12,12 @@ use http::header::{
 use http::{Response, StatusCode};
 
 /// Bytes that are not the head of an HTTP/1 message, or one beyond the limits.
+///
+/// | fault | status |
+/// |---|---|
+/// | [`TargetTooLong`](Self::TargetTooLong) | 414 |
+/// | [`TooLarge`](Self::TooLarge), [`TooManyHeaders`](Self::TooManyHeaders) | 431 |
+/// | any other | 400 |
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HeadError {
@@ -80,7 +86,34 @@ impl fmt::Display for HeadError {
 
 impl Error for HeadError {}
 
-/// Why a request is no acceptable handshake; each knows its answer.
+/// Why a request is no acceptable handshake, or one that the server cannot take now; each knows
+/// its answer.
+///
+/// The body is the text of the error and a line end, as `text/plain; charset=utf-8`, and the
+/// connection is closed behind it (`Connection: close`).
+///
+/// | fault | status | further headers |
+/// |---|---|---|
+/// | [`Head`](Self::Head) | that of the [`HeadError`] | |
+/// | [`Method`](Self::Method) | 405 | `Allow: GET` |
+/// | [`HttpVersion`](Self::HttpVersion) | 400 | |
+/// | [`Host`](Self::Host) | 400 | |
+/// | [`Upgrade`](Self::Upgrade) | 400 | |
+/// | [`Connection`](Self::Connection) | 400 | |
+/// | [`Body`](Self::Body) | 400 | |
+/// | [`Key`](Self::Key) | 400 | |
+/// | [`Version`](Self::Version) | 426 | `Sec-WebSocket-Version: 13, 8`, `Upgrade: websocket`, `Connection: upgrade, close` |
+/// | [`Protocols`](Self::Protocols) | 400 | |
+/// | [`Extensions`](Self::Extensions) | 400 | |
+/// | [`Origins`](Self::Origins) | 400 | |
+/// | [`Origin`](Self::Origin) | 403 | |
+/// | [`Path`](Self::Path) | 404 | |
+/// | [`Crowded`](Self::Crowded) | 429 | |
+/// | [`Full`](Self::Full) | 503 | |
+/// | [`Closing`](Self::Closing) | 503 | |
+///
+/// A request that is no handshake at all gets 426 with the headers of [`Version`](Self::Version),
+/// where there is no fallback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RequestError {
@@ -110,10 +143,18 @@ pub enum RequestError {
     Origins,
     /// The origin is not one of those allowed (403).
     Origin,
+    /// Nothing is served at this path (404).
+    Path,
+    /// The client has as many connections as one address may have (429).
+    Crowded,
+    /// The server has as many connections as it may have (503).
+    Full,
+    /// The server is shutting down (503).
+    Closing,
 }
 
 impl RequestError {
-    /// The status of the answer: 400, 403, 405, 414, 426 or 431.
+    /// The status of the answer.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
@@ -121,6 +162,9 @@ impl RequestError {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Version => StatusCode::UPGRADE_REQUIRED,
             Self::Origin => StatusCode::FORBIDDEN,
+            Self::Path => StatusCode::NOT_FOUND,
+            Self::Crowded => StatusCode::TOO_MANY_REQUESTS,
+            Self::Full | Self::Closing => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_REQUEST,
         }
     }
@@ -155,6 +199,10 @@ impl fmt::Display for RequestError {
                 "the origin of this request is not allowed; \
                  the server's option `origins` says which are"
             }
+            Self::Path => "no WebSocket is served at this path",
+            Self::Crowded => "too many connections from this address; try again later",
+            Self::Full => "this server has as many connections as it may; try again later",
+            Self::Closing => "this server is shutting down; try again later",
         })
     }
 }

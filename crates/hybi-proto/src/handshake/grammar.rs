@@ -157,6 +157,60 @@ pub fn parse_extensions<'a>(line: &'a str, list: &mut Vec<Extension<'a>>) -> Res
     }
 }
 
+/// A name and its value.
+type Pair<'a> = (&'a str, Cow<'a, str>);
+
+/// The elements of a `Forwarded` line (RFC 7239 §4), each a list of pairs.
+pub(super) fn pairs(line: &str) -> Result<Vec<Vec<Pair<'_>>>, Malformed> {
+    let mut rest = Cursor(line);
+    let mut elements = vec![Vec::new()];
+    loop {
+        let name = rest.token()?;
+        if !rest.skip('=') {
+            return Err(Malformed);
+        }
+        let pair = (name, rest.quoted()?);
+        elements.last_mut().ok_or(Malformed)?.push(pair);
+        if rest.skip(',') {
+            elements.push(Vec::new());
+        } else if !rest.skip(';') {
+            break;
+        }
+    }
+    if rest.0.is_empty() {
+        Ok(elements)
+    } else {
+        Err(Malformed)
+    }
+}
+
+/// Percent-decodes; a `%` without two hex digits behind it stands for itself.
+#[must_use]
+pub fn percent_decode(text: &str) -> Vec<u8> {
+    let mut bytes = text.as_bytes().iter();
+    let mut decoded = Vec::with_capacity(text.len());
+    while let Some(&b) = bytes.next() {
+        let escaped = match bytes.as_slice() {
+            [high, low, ..] if b == b'%' => hex(*high).zip(hex(*low)),
+            _ => None,
+        };
+        match escaped {
+            Some((high, low)) => {
+                decoded.push(high << 4 | low);
+                bytes.nth(1);
+            }
+            None => decoded.push(b),
+        }
+    }
+    decoded
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|digit| u8::try_from(digit).ok())
+}
+
 /// What is still to be parsed; every step takes from its front, so that no byte is seen twice.
 struct Cursor<'a>(&'a str);
 
@@ -193,13 +247,25 @@ impl<'a> Cursor<'a> {
     }
 
     fn value(&mut self) -> Result<Cow<'a, str>, Malformed> {
+        let value = self.quoted()?;
+        // RFC 6455 §9.1: when using the quoted-string syntax variant, the value after
+        // quoted-string unescaping MUST conform to the 'token' ABNF.
+        if is_token(value.as_bytes()) {
+            Ok(value)
+        } else {
+            Err(Malformed)
+        }
+    }
+
+    /// A token or a quoted string.
+    fn quoted(&mut self) -> Result<Cow<'a, str>, Malformed> {
         if !self.skip('"') {
             return self.token().map(Cow::Borrowed);
         }
         let end = quote(self.0).ok_or(Malformed)?;
         let quoted = &self.0[..end];
         self.0 = &self.0[end + 1..];
-        let value = if quoted.contains('\\') {
+        Ok(if quoted.contains('\\') {
             let mut escaped = false;
             let keep = |&c: &char| {
                 escaped = c == '\\' && !escaped;
@@ -208,14 +274,7 @@ impl<'a> Cursor<'a> {
             Cow::Owned(quoted.chars().filter(keep).collect())
         } else {
             Cow::Borrowed(quoted)
-        };
-        // RFC 6455 §9.1: when using the quoted-string syntax variant, the value after
-        // quoted-string unescaping MUST conform to the 'token' ABNF.
-        if is_token(value.as_bytes()) {
-            Ok(value)
-        } else {
-            Err(Malformed)
-        }
+        })
     }
 }
 
@@ -263,6 +322,11 @@ impl<'a> Host<'a> {
             _ => return None,
         };
         Some(Self { name, port })
+    }
+
+    /// The host; an address of version 6 has its brackets.
+    pub(super) fn name(self) -> &'a str {
+        self.name
     }
 
     /// Whether both name the same host and port, if a port that is left out is this one.

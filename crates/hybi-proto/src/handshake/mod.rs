@@ -10,6 +10,7 @@
 pub mod error;
 pub mod grammar;
 pub mod extensions;
+pub mod forwarded;
 pub mod key;
 pub mod head;
 pub mod uri;
@@ -19,6 +20,7 @@ pub mod body;
 
 pub use error::{HeadError, OptionsError, RequestError, ResponseError, UrlError};
 pub use extensions::Extensions;
+pub use forwarded::Forwarded;
 pub use grammar::{Extension, Version};
 pub use key::Key;
 pub use uri::{Credentials, Target};

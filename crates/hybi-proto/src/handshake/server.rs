@@ -260,10 +260,10 @@ pub fn accept<T>(
     // are well formed are offers, and every offer may be declined.
     let offers = grammar::extensions(headers).map_err(|_| RequestError::Extensions)?;
 
-    if let Some(origin) = origin(headers, version)? {
-        if !options.origins.allow(origin, host) {
-            return Err(RequestError::Origin);
-        }
+    if let Some(origin) = origin(headers, version)?
+        && !options.origins.allow(origin, host)
+    {
+        return Err(RequestError::Origin);
     }
     let at = |name: &String| offered.iter().position(|offer| offer == name);
     let protocol = options.protocols.iter().find_map(at);

@@ -11,6 +11,7 @@ use http::{HeaderValue, Uri};
 use url::{Host, Url};
 
 use super::error::UrlError;
+use super::grammar::percent_decode;
 
 /// Where a WebSocket is: `ws:` or `wss:`, the same as `http:` or `https:`, or a Unix socket as
 /// `ws+unix:/path/of/the.sock:/chat?room=1` (`wss+unix:` with TLS). In the path of a socket `%20`
@@ -74,7 +75,7 @@ impl Target {
             None => rest,
         };
         let (socket, path) = rest.split_once(':').unwrap_or((rest, "/"));
-        let socket = String::from_utf8(decode(socket)).map_err(|_| UrlError::SocketPath)?;
+        let socket = String::from_utf8(percent_decode(socket)).map_err(|_| UrlError::SocketPath)?;
         if socket.is_empty() || socket.contains('\0') {
             return Err(UrlError::SocketPath);
         }
@@ -215,8 +216,8 @@ impl Target {
             return None;
         }
         Some(Credentials::new(
-            decode(user),
-            decode(password.unwrap_or_default()),
+            percent_decode(user),
+            percent_decode(password.unwrap_or_default()),
         ))
     }
 
@@ -307,30 +308,4 @@ fn refuse_blanks(url: &str) -> Result<(), UrlError> {
     } else {
         Ok(())
     }
-}
-
-/// Percent-decodes; a `%` without two hex digits behind it stands for itself.
-fn decode(text: &str) -> Vec<u8> {
-    let mut bytes = text.as_bytes().iter();
-    let mut decoded = Vec::with_capacity(text.len());
-    while let Some(&b) = bytes.next() {
-        let escaped = match bytes.as_slice() {
-            [high, low, ..] if b == b'%' => hex(*high).zip(hex(*low)),
-            _ => None,
-        };
-        match escaped {
-            Some((high, low)) => {
-                decoded.push(high << 4 | low);
-                bytes.nth(1);
-            }
-            None => decoded.push(b),
-        }
-    }
-    decoded
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit)
-        .to_digit(16)
-        .and_then(|digit| u8::try_from(digit).ok())
 }

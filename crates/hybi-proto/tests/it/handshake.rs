@@ -1,6 +1,6 @@
 //! Requests and answers as bytes in, verdicts out.
 
-use http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri};
 use hybi_proto::handshake::client::{self, Agreed, Answer, MAX_INFORMATIONAL};
 use hybi_proto::handshake::grammar::{self, Malformed};
@@ -631,6 +631,88 @@ fn the_server_chooses_what_it_likes_best_of_what_is_offered() {
     );
     assert!(accepted.choose(None));
     assert_eq!(accepted.protocol(), None);
+}
+
+/// The rows of the table in the docs of a type: fault, status and further headers.
+fn documented(name: &str) -> Vec<[&'static str; 3]> {
+    let source = include_str!("../../src/handshake/error.rs");
+    let end = source.find(&format!("pub enum {name} {{")).unwrap();
+    let docs = source[..end].rsplit("\n\n").next().unwrap();
+    let rows = docs.lines().filter_map(|line| line.strip_prefix("/// | ["));
+    rows.map(|row| {
+        let mut cells = row.split(" | ").chain(["", ""]);
+        [(); 3].map(|()| cells.next().unwrap().trim_end_matches([' ', '|']))
+    })
+    .collect()
+}
+
+#[test]
+fn every_refusal_is_answered_as_its_table_says() {
+    use RequestError as E;
+    let faults = [
+        E::Method,
+        E::HttpVersion,
+        E::Host,
+        E::Upgrade,
+        E::Connection,
+        E::Body,
+        E::Key,
+        E::Version,
+        E::Protocols,
+        E::Extensions,
+        E::Origins,
+        E::Origin,
+        E::Path,
+        E::Crowded,
+        E::Full,
+        E::Closing,
+    ];
+    let rows = documented("RequestError");
+    assert_eq!(rows.len(), faults.len() + 1);
+    assert!(rows[0][0].starts_with("`Head`"));
+    for (fault, [name, status, headers]) in faults.into_iter().zip(&rows[1..]) {
+        assert_eq!(*name, format!("`{fault:?}`](Self::{fault:?})"));
+        let response = fault.response();
+        assert_eq!(response.status().as_str(), *status, "{fault:?}");
+        assert_eq!(response.body(), &format!("{fault}\n"));
+        let mut expected = HeaderMap::new();
+        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+        expected.insert("content-type", plain);
+        expected.insert("connection", HeaderValue::from_static("close"));
+        for header in headers.split('`').filter(|text| text.contains(": ")) {
+            let (name, value) = header.split_once(": ").unwrap();
+            let name: http::HeaderName = name.parse().unwrap();
+            expected.insert(name, HeaderValue::from_static(value));
+        }
+        assert_eq!(response.headers(), &expected, "{fault:?}");
+    }
+}
+
+#[test]
+fn every_fault_of_a_head_is_answered_as_its_table_says() {
+    use HeadError as E;
+    let rows = documented("HeadError");
+    for fault in [
+        E::NotHttp,
+        E::FirstLine,
+        E::Version,
+        E::Target,
+        E::TargetTooLong,
+        E::LineEnding,
+        E::Folded,
+        E::Control,
+        E::Header,
+        E::TooLarge,
+        E::TooManyHeaders,
+        E::Incomplete,
+    ] {
+        let name = format!("`{fault:?}`");
+        let row = rows.iter().find(|[names, ..]| names.contains(&name));
+        let status = row.map_or("400", |[_, status, _]| status);
+        let response = RequestError::from(fault).response();
+        assert_eq!(response.status().as_str(), status, "{fault:?}");
+        assert_eq!(response.body(), &format!("{fault}\n"));
+    }
 }
 
 #[test]

@@ -1,58 +1,57 @@
 //! From a fresh connection to its handler.
 
-use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
-use hybi_proto::handshake::server;
-use tokio::net::{TcpListener, TcpStream};
+use http::{Request, Response};
+use hybi_proto::handshake::RequestError;
+use hybi_proto::handshake::server::{self, Via};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::listen::Listener;
+use super::routes::{self, Served};
+use super::{ClientIp, Config};
+use crate::clients::Seat;
 use crate::driver::{self, Drive};
-use crate::error::{Error, Result};
+use crate::error::{Error, HandshakeError, Result};
 use crate::exchange;
-use crate::incoming::{self, Incoming, Received};
+use crate::incoming::{Door, Handshake, Incoming, answer_plain};
 use crate::io::Stream;
 use crate::shutdown::Phase;
 use crate::socket::WebSocket;
 use crate::trace;
 
-use super::{BACK_OFF, Config};
-
 /// A connection that has just come, and the right to read its request.
 pub(super) struct Fresh {
-    tcp: TcpStream,
-    peer: SocketAddr,
+    stream: Stream,
+    peer: Option<SocketAddr>,
     _head: Option<OwnedSemaphorePermit>,
 }
 
 impl Fresh {
     /// The next one.
-    pub(super) async fn accept(listener: &TcpListener, config: &Config) -> Self {
+    pub(super) async fn accept(listener: &Listener, config: &Config) -> Self {
         // The semaphore is never closed.
         let _head = config.heads.clone().acquire_owned().await.ok();
-        loop {
-            match listener.accept().await {
-                Ok((tcp, peer)) => return Self { tcp, peer, _head },
-                Err(error) if concerns_one_client(&error) => {}
-                // Out of descriptors or memory: it passes when others leave.
-                Err(error) => {
-                    trace::cannot_accept(&error);
-                    tokio::time::sleep(BACK_OFF).await;
-                }
-            }
+        let (stream, peer) = listener.accept().await;
+        Self {
+            stream,
+            peer,
+            _head,
         }
     }
 
     /// Reads and judges its request, as far as it is a client.
     pub(super) async fn greet(self, config: Arc<Config>) -> Option<Incoming> {
         let timeout = config.options.get().handshake_timeout;
-        let greeted = pin!(greet(&config, self.tcp, self.peer));
-        let greeted = exchange::within(timeout, greeted).await;
-        seen(self.peer, greeted)
+        let peer = self.peer;
+        let greeted = pin!(async {
+            let (request, door) = read(&config, self.stream, peer).await?;
+            admit(&config, request, door, Via::Http1, peer).await
+        });
+        seen(peer, exchange::within(timeout, greeted).await)
     }
 
     /// Shakes hands, as far as it is a client, and calls the handler.
@@ -65,58 +64,198 @@ impl Fresh {
         F: Fn(WebSocket, Request<()>) -> Fut,
     {
         let timeout = config.options.get().handshake_timeout;
-        let opened = pin!(async { greet(&config, self.tcp, self.peer).await?.open().await });
-        let opened = exchange::within(timeout, opened).await;
-        let (ws, request) = seen(self.peer, opened)?;
+        let peer = self.peer;
+        let opened = pin!(async {
+            let (request, door) = read(&config, self.stream, peer).await?;
+            let incoming = admit(&config, request, door, Via::Http1, peer).await?;
+            config.look(incoming).await?.open().await
+        });
+        let (ws, request) = seen(peer, exchange::within(timeout, opened).await)?;
         ws.handle().lock().ticked = config.clients.is_some();
         Some(driver::begin(ws, |ws| handler(ws, request)))
+    }
+
+    /// Shakes hands, as far as it is a client, and calls the handler of its path.
+    pub(super) async fn route(self, root: Arc<Config>) -> Option<Served> {
+        let timeout = root.options.get().handshake_timeout;
+        let peer = self.peer;
+        let opened = pin!(async {
+            let (request, door) = read(&root, self.stream, peer).await?;
+            enter(&root, request, door, Via::Http1, peer, true).await
+        });
+        seen(peer, exchange::within(timeout, opened).await)
     }
 }
 
 /// What goes wrong at the door was answered where it could be, and concerns one client.
-fn seen<T>(peer: SocketAddr, result: Result<T>) -> Option<T> {
+pub(super) fn seen<T>(peer: Option<SocketAddr>, result: Result<T>) -> Option<T> {
     result.inspect_err(|error| trace::refused(peer, error)).ok()
 }
 
-fn concerns_one_client(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
-    )
+/// Reads the request of a fresh connection.
+async fn read(
+    config: &Config,
+    mut stream: Stream,
+    peer: Option<SocketAddr>,
+) -> Result<(Request<()>, Door<Stream>)> {
+    let mut info = None;
+    if let Some(tls) = &config.tls {
+        let (encrypted, about) = tls.accept(stream).await?;
+        (stream, info) = (encrypted, Some(about));
+    }
+    let limits = config.options.get().head;
+    let (mut request, rest) = match exchange::read_request(&mut stream, limits).await? {
+        Ok(read) => read,
+        Err(error) => {
+            let door = Door::Stream(stream, Vec::new());
+            return Err(refuse(config, door, error.into(), None).await);
+        }
+    };
+    if let Some(info) = info {
+        request.extensions_mut().insert(info);
+    }
+    config.identify(&mut request, peer);
+    Ok((request, Door::Stream(stream, rest)))
 }
 
-/// Reads and judges the request of a fresh connection; what is no client is dealt with here, and
-/// is an error to the caller.
-async fn greet(config: &Config, tcp: TcpStream, peer: SocketAddr) -> Result<Incoming> {
-    tcp.set_nodelay(true)?;
-    match incoming::receive(tcp.into(), &config.options, &config.judge).await? {
-        Received::Handshake(handshake) => {
-            let places = config.places.as_ref();
-            let place = places
-                .map(|places| places.clone().try_acquire_owned())
-                .transpose();
-            let why = match place {
-                _ if *config.phase.borrow() != Phase::Open => "this server is shutting down",
-                Err(_) => "this server has as many connections as it may",
-                Ok(place) => {
-                    let (options, clients) = (config.options.clone(), config.clients.clone());
-                    return Ok(Incoming::new(handshake, peer, options, clients, place));
-                }
-            };
-            let why = format!("{why}; try again later");
-            let busy = server::refusal(StatusCode::SERVICE_UNAVAILABLE, why);
-            handshake.refuse(busy).await?;
-            Err(Error::Closed)
+/// Finds the handler of a request that has come, and lets it in. `ticked`: the root server has a
+/// ticker for its connections.
+pub(super) async fn enter(
+    root: &Arc<Config>,
+    mut request: Request<()>,
+    door: Door<Stream>,
+    via: Via,
+    peer: Option<SocketAddr>,
+    ticked: bool,
+) -> Result<Served> {
+    let (config, serve) = routes::find(root, &mut request);
+    if !is_handshake(&request, via) {
+        return Err(plain(&config, request, door).await);
+    }
+    let Some(serve) = serve else {
+        let error = RequestError::Path;
+        if config.abort_unknown {
+            return Err(HandshakeError::Request(error).into());
         }
-        Received::Plain(stream, request) => {
-            let method = request.method().clone();
-            let response = match &config.fallback {
-                Some(fallback) => fallback(request),
-                None => server::upgrade_required().map(Bytes::from),
-            };
-            incoming::answer_plain(stream, &method, response).await?;
-            Err(Error::Closed)
+        return Err(refuse(&config, door, error, Some(&request)).await);
+    };
+    let incoming = admit(&config, request, door, via, peer).await?;
+    let (ws, request) = config.look(incoming).await?.open().await?;
+    ws.handle().lock().ticked = ticked && config.clients.is_some() && Arc::ptr_eq(root, &config);
+    Ok(serve(ws, request))
+}
+
+/// Judges a request; what is no client is dealt with here, and is an error to the caller.
+async fn admit(
+    config: &Config,
+    request: Request<()>,
+    door: Door<Stream>,
+    via: Via,
+    peer: Option<SocketAddr>,
+) -> Result<Incoming> {
+    if !is_handshake(&request, via) {
+        return Err(plain(config, request, door).await);
+    }
+    let judged = server::accept(&request, &config.judge, via);
+    let judged = judged.and_then(|accepted| Ok((accepted, config.seat(&request, peer)?)));
+    match judged {
+        Ok((accepted, seat)) => {
+            let handshake = Handshake::new(door, request, accepted);
+            let (options, clients) = (config.options.clone(), config.clients.clone());
+            Ok(Incoming::new(handshake, peer, options, clients, seat))
+        }
+        Err(error) => Err(refuse(config, door, error, Some(&request)).await),
+    }
+}
+
+/// Over HTTP/2 only what means to be a handshake gets here.
+fn is_handshake(request: &Request<()>, via: Via) -> bool {
+    via == Via::Http2 || server::is_handshake(request)
+}
+
+/// Answers a request that is no handshake.
+async fn plain(config: &Config, request: Request<()>, door: Door<Stream>) -> Error {
+    let method = request.method().clone();
+    let response = config.plain(request);
+    // That the peer did not stay to hear of it changes nothing.
+    let _ = answer_plain(door, &method, response).await;
+    Error::Closed
+}
+
+/// Tells the peer what is wrong with its request, or why it cannot be taken now.
+async fn refuse(
+    config: &Config,
+    door: Door<Stream>,
+    error: RequestError,
+    request: Option<&Request<()>>,
+) -> Error {
+    let response = match &config.on_refusal {
+        Some(hook) => hook(&error, request),
+        None => error.response().map(Bytes::from),
+    };
+    // As above.
+    let _ = door.refuse(response).await;
+    HandshakeError::Request(error).into()
+}
+
+impl Config {
+    /// The answer to a request that is no handshake.
+    pub(super) fn plain(&self, request: Request<()>) -> Response<Bytes> {
+        match &self.fallback {
+            Some(fallback) => fallback(request),
+            None => server::upgrade_required().map(Bytes::from),
+        }
+    }
+
+    /// Notes whom a trusted proxy speaks for.
+    pub(super) fn identify(&self, request: &mut Request<()>, peer: Option<SocketAddr>) {
+        let Some((forwarded, networks)) = self.proxies.as_deref() else {
+            return;
+        };
+        // Who can open a socket that is a file is one of us.
+        let here = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let (client, local) = peer.map_or((here, true), |peer| (peer.ip(), false));
+        let trusted = |address: IpAddr| {
+            (local && address == here) || networks.iter().any(|network| network.contains(&address))
+        };
+        let client = forwarded.client(request.headers(), client, trusted);
+        request.extensions_mut().insert(ClientIp(client));
+    }
+
+    /// A seat for one more connection, if there is one.
+    fn seat(
+        &self,
+        request: &Request<()>,
+        peer: Option<SocketAddr>,
+    ) -> std::result::Result<Seat, RequestError> {
+        if *self.phase.borrow() != Phase::Open {
+            return Err(RequestError::Closing);
+        }
+        let told = request.extensions().get().map(|ClientIp(client)| *client);
+        let address = told.or(peer.map(|peer| peer.ip()));
+        let guest = match (&self.crowd, address) {
+            (Some(crowd), Some(address)) => {
+                Some(crowd.enter(address).ok_or(RequestError::Crowded)?)
+            }
+            _ => None,
+        };
+        let places = self.places.as_ref();
+        let permit = places.map(|places| places.clone().try_acquire_owned());
+        let permit = permit.transpose().map_err(|_| RequestError::Full)?;
+        Ok(Seat { permit, guest })
+    }
+
+    /// Has the hook look at a client that can be accepted.
+    async fn look(&self, incoming: Incoming) -> Result<Incoming> {
+        let Some(hook) = &self.on_handshake else {
+            return Ok(incoming);
+        };
+        match hook(incoming).await {
+            Ok(incoming) => Ok(incoming),
+            Err(reject) => {
+                reject.await?;
+                Err(Error::Closed)
+            }
         }
     }
 }

@@ -1,32 +1,46 @@
 //! The server: from a listening socket to handlers.
 
+mod listen;
+mod routes;
 mod door;
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::net::{IpAddr, SocketAddr};
+#[cfg(unix)]
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use hybi_proto::handshake::server::{self, Origins};
-use tokio::net::{TcpListener, TcpSocket, ToSocketAddrs, lookup_host};
+use hybi_proto::handshake::{Forwarded, RequestError};
+use ipnet::IpNet;
+#[cfg(unix)]
+use tokio::net::UnixListener;
+use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::clients::Clients;
-use crate::driver::Drive;
+use crate::crowd::Crowd;
+use crate::driver;
 use crate::error::Result;
 use crate::events::{self, Dispatch};
-use crate::incoming::Incoming;
-use crate::io::Stream;
+use crate::incoming::{Incoming, Reject};
 use crate::options::Options;
 use crate::shutdown::{Phase, Report, ServerHandle, Shutdown};
 use crate::socket::WebSocket;
+use crate::tls::ServerTls;
 
 use door::Fresh;
+use listen::Listener;
+use routes::{Route, Routes, Serve};
+
+pub use listen::Builder;
+pub use routes::PathParams;
 
 /// A WebSocket server on a listening socket.
 ///
@@ -45,79 +59,44 @@ use door::Fresh;
 /// # }
 /// ```
 pub struct Server {
-    listener: TcpListener,
+    listener: Listener,
     config: Arc<Config>,
     /// Requests that are being read, for [`Server::accept`].
     heads: JoinSet<Option<Incoming>>,
 }
 
+/// The client's address as a trusted proxy tells it, in the [extensions](http::Request::extensions)
+/// of a request to a server that has [such proxies](Server::trusted_proxies).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientIp(pub IpAddr);
+
 #[derive(Clone)]
 struct Config {
     options: Options,
     judge: server::Options,
+    tls: Option<ServerTls>,
+    /// The header that trusted proxies write, and who they are.
+    proxies: Option<Arc<(Forwarded, Vec<IpNet>)>>,
+    routes: Routes,
+    abort_unknown: bool,
     fallback: Option<Arc<Fallback>>,
+    on_handshake: Option<Arc<OnHandshake>>,
+    on_refusal: Option<Arc<OnRefusal>>,
     places: Option<Arc<Semaphore>>,
+    crowd: Option<Arc<Crowd>>,
     heads: Arc<Semaphore>,
     clients: Option<Clients>,
     phase: Arc<watch::Sender<Phase>>,
+    mounted: Arc<Mutex<Vec<ServerHandle>>>,
 }
 
 type Fallback = dyn Fn(Request<()>) -> Response<Bytes> + Send + Sync;
+type OnHandshake = dyn Fn(Incoming) -> Looking + Send + Sync;
+type Looking = Pin<Box<dyn Future<Output = std::result::Result<Incoming, Reject>> + Send>>;
+type OnRefusal = dyn Fn(&RequestError, Option<&Request<()>>) -> Response<Bytes> + Send + Sync;
 
 /// The requests that are read at once; more clients wait in the backlog of the listening socket.
 const HEADS: usize = 4096;
-
-/// Connections that the operating system has taken and that wait for us.
-const BACKLOG: u32 = 1024;
-
-/// How long to leave the door alone when there are no more descriptors.
-const BACK_OFF: Duration = Duration::from_millis(50);
-
-/// What must be set before a server listens, made by [`Server::builder`].
-#[derive(Clone, Debug)]
-pub struct Builder {
-    backlog: u32,
-}
-
-impl Builder {
-    /// How many connections the operating system takes before we do (default 1024).
-    #[must_use]
-    pub fn backlog(mut self, connections: u32) -> Self {
-        self.backlog = connections;
-        self
-    }
-
-    /// Listens on the first of these addresses that is free.
-    ///
-    /// Cancel safe: a dropped call has opened nothing.
-    ///
-    /// # Errors
-    ///
-    /// As [`Server::bind`].
-    pub async fn bind(self, addr: impl ToSocketAddrs) -> Result<Server> {
-        let mut last = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
-        for addr in lookup_host(addr).await? {
-            match self.listen(addr) {
-                Ok(listener) => return Ok(Server::from_listener(listener)),
-                Err(error) => last = error,
-            }
-        }
-        Err(last.into())
-    }
-
-    fn listen(&self, addr: SocketAddr) -> io::Result<TcpListener> {
-        let socket = if addr.is_ipv4() {
-            TcpSocket::new_v4()
-        } else {
-            TcpSocket::new_v6()
-        }?;
-        // A server that is started again must not wait until its old connections are forgotten.
-        #[cfg(not(windows))]
-        socket.set_reuseaddr(true)?;
-        socket.bind(addr)?;
-        socket.listen(self.backlog)
-    }
-}
 
 impl Server {
     /// Listens on an address; port 0 takes any free one, see [`local_addr`](Self::local_addr).
@@ -134,20 +113,62 @@ impl Server {
     /// What must be set before the server listens.
     #[must_use]
     pub fn builder() -> Builder {
-        Builder { backlog: BACKLOG }
+        Builder::default()
     }
 
     /// A server on a socket that listens already.
     #[must_use]
     pub fn from_listener(listener: TcpListener) -> Self {
+        Self::on(Listener::Tcp(listener))
+    }
+
+    /// Listens on a Unix socket. One that is there already, and on which nobody listens, is taken
+    /// away first; the end of the server leaves its own.
+    ///
+    /// Who may connect is the permissions' of the file and its folder to say.
+    ///
+    /// Cancel safe: a dropped call has opened nothing.
+    ///
+    /// # Errors
+    ///
+    /// Somebody listens there, something else is there, or the operating system refuses.
+    #[cfg(unix)]
+    pub async fn bind_unix(path: impl AsRef<Path>) -> Result<Self> {
+        let listener = listen::unix(path.as_ref()).await?;
+        Ok(Self::from_unix_listener(listener))
+    }
+
+    /// A server on a Unix socket that listens already.
+    #[cfg(unix)]
+    #[must_use]
+    pub fn from_unix_listener(listener: UnixListener) -> Self {
+        Self::on(Listener::Unix(listener))
+    }
+
+    /// A server without a socket of its own: what it serves is handed to it by another one, see
+    /// [`mount`](Self::mount).
+    #[must_use]
+    pub fn detached() -> Self {
+        Self::on(Listener::Detached)
+    }
+
+    fn on(listener: Listener) -> Self {
         let config = Config {
             options: Options::new(),
             judge: server::Options::new(),
+            tls: None,
+            proxies: None,
+            routes: Routes::default(),
+            abort_unknown: false,
             fallback: None,
+            on_handshake: None,
+            on_refusal: None,
             places: None,
+            crowd: None,
             heads: Arc::new(Semaphore::new(HEADS)),
             clients: Some(Clients::default()),
             phase: Arc::new(watch::Sender::new(Phase::Open)),
+            mounted: Arc::default(),
         };
         Self {
             listener,
@@ -188,6 +209,177 @@ impl Server {
         self
     }
 
+    /// Chooses the first subprotocol that a client offers, whatever it is, as Node's `ws` does, if
+    /// none of [`protocols`](Self::protocols) is among them (default no).
+    #[must_use]
+    pub fn first_protocol_offered(mut self, on: bool) -> Self {
+        let judge = self.config.judge.clone().first_protocol_offered(on);
+        self.config().judge = judge;
+        self
+    }
+
+    /// Believes these proxies, networks as `10.0.0.0/8` or addresses, when they say in this header
+    /// whom they speak for (default: nobody): handlers and hooks find a [`ClientIp`] in the
+    /// extensions of the request, and
+    /// [`max_connections_per_ip`](Self::max_connections_per_ip) counts by it. Who connects through
+    /// a Unix socket is believed then, too.
+    ///
+    /// Choose the header that your proxies write or overwrite: the other one is left alone, for a
+    /// client can send what it likes in that.
+    ///
+    /// ```no_run
+    /// # async fn run() -> hybi::Result<()> {
+    /// use hybi::{Forwarded, Server};
+    ///
+    /// let server = Server::bind("127.0.0.1:8080").await?
+    ///     .trusted_proxies(Forwarded::XForwardedFor, ["127.0.0.1", "10.0.0.0/8"])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// One of them is neither a network nor an address.
+    pub fn trusted_proxies<N: AsRef<str>>(
+        mut self,
+        header: Forwarded,
+        networks: impl IntoIterator<Item = N>,
+    ) -> Result<Self> {
+        let networks = networks.into_iter().map(|text| network(text.as_ref()));
+        let networks = networks.collect::<io::Result<_>>()?;
+        self.config().proxies = Some(Arc::new((header, networks)));
+        Ok(self)
+    }
+
+    /// Looks at each client that can be accepted, before it is: look at the request, decide with
+    /// await, and give the client back, or its rejection with status, headers and body. It is for
+    /// [`serve`](Self::serve) and its kin; who takes clients by [`accept`](Self::accept) looks
+    /// himself. The time for it is [`Options::handshake_timeout`], as for all of the handshake.
+    ///
+    /// ```no_run
+    /// # async fn user(_: &http::HeaderMap) -> Option<String> { None }
+    /// # async fn run() -> hybi::Result<()> {
+    /// use hybi::{Incoming, Server, StatusCode};
+    ///
+    /// let server = Server::bind("127.0.0.1:8080").await?
+    ///     .on_handshake(|mut incoming: Incoming| async move {
+    ///         match user(incoming.headers()).await {
+    ///             Some(user) => {
+    ///                 incoming.extensions_mut().insert(user);
+    ///                 Ok(incoming)
+    ///             }
+    ///             None => Err(incoming.reject(StatusCode::UNAUTHORIZED).body("who are you?")),
+    ///         }
+    ///     });
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn on_handshake<F, Fut>(mut self, hook: F) -> Self
+    where
+        F: Fn(Incoming) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = std::result::Result<Incoming, Reject>> + Send + 'static,
+    {
+        let hook = move |incoming| -> Looking { Box::pin(hook(incoming)) };
+        self.config().on_handshake = Some(Arc::new(hook));
+        self
+    }
+
+    /// Makes the answer to a handshake that is refused (default
+    /// [`RequestError::response`]); the request is not there if its head was at fault. It is also
+    /// the place to count them.
+    #[must_use]
+    pub fn on_handshake_error<F, B>(mut self, answer: F) -> Self
+    where
+        F: Fn(&RequestError, Option<&Request<()>>) -> Response<B> + Send + Sync + 'static,
+        B: Into<Bytes>,
+    {
+        let answer = move |error: &_, request: Option<&_>| answer(error, request).map(Into::into);
+        self.config().on_refusal = Some(Arc::new(answer));
+        self
+    }
+
+    /// Serves a path with a handler, as [`serve`](Self::serve) would, when the server
+    /// [runs](Self::run). `/rooms/{room}` has a parameter, see [`PathParams`], and `/{*rest}` takes
+    /// whatever follows. The query is not part of the path.
+    #[must_use]
+    pub fn route<F, Fut>(mut self, path: &str, handler: F) -> Self
+    where
+        F: Fn(WebSocket, Request<()>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.config()
+            .routes
+            .insert(path, Route::Handler(serving(handler)));
+        self
+    }
+
+    /// Serves a path by calling a handler, as [`serve_events`](Self::serve_events) would.
+    #[must_use]
+    pub fn route_events(mut self, path: &str, handler: impl events::Handler) -> Self {
+        let serve = serving_events(handler);
+        self.config().routes.insert(path, Route::Handler(serve));
+        self
+    }
+
+    /// Serves a path by another server, with options, origins, hooks, clients and routes of its
+    /// own; for its routes, this is still the whole path. What it listened on is closed. Where this
+    /// server listens, and what concerns that, the request's head and the time for the handshake,
+    /// TLS and proxies, are this one's to choose. Its [`handle`](Self::handle) ends the other one,
+    /// too.
+    ///
+    /// ```no_run
+    /// # async fn foo(_: hybi::WebSocket, _: hybi::Request<()>) -> hybi::Result<()> { Ok(()) }
+    /// # async fn bar(_: hybi::WebSocket, _: hybi::Request<()>) -> hybi::Result<()> { Ok(()) }
+    /// # async fn run() -> hybi::Result<()> {
+    /// use hybi::Server;
+    ///
+    /// let (foo, bar) = (Server::detached().handler(foo), Server::detached().handler(bar));
+    /// println!("{} clients of foo", foo.clients().len());
+    /// Server::bind("127.0.0.1:8080").await?.mount("/foo", foo).mount("/bar", bar).run().await
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn mount(mut self, path: &str, server: Server) -> Self {
+        let mounted = server.handle();
+        let mut all = self
+            .config
+            .mounted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        all.push(mounted);
+        drop(all);
+        let routes = &mut self.config().routes;
+        routes.insert(path, Route::Mounted(server.config));
+        self
+    }
+
+    /// Serves the paths that have no route with a handler (default: they get 404).
+    #[must_use]
+    pub fn handler<F, Fut>(mut self, handler: F) -> Self
+    where
+        F: Fn(WebSocket, Request<()>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.config().routes.set_any(serving(handler));
+        self
+    }
+
+    /// Serves the paths that have no route by calling a handler (default: they get 404).
+    #[must_use]
+    pub fn event_handler(mut self, handler: impl events::Handler) -> Self {
+        self.config().routes.set_any(serving_events(handler));
+        self
+    }
+
+    /// Drops the connection of a client that asks for a path which is not served, rather than to
+    /// answer 404 (default no).
+    #[must_use]
+    pub fn abort_unknown_paths(mut self, on: bool) -> Self {
+        self.config().abort_unknown = on;
+        self
+    }
+
     /// Answers the requests that are no handshakes, health checks for instance (default: 426
     /// with a text that says why). The connection ends with the answer.
     #[must_use]
@@ -206,6 +398,15 @@ impl Server {
     pub fn max_connections(mut self, connections: usize) -> Self {
         let places = Semaphore::new(connections.min(Semaphore::MAX_PERMITS));
         self.config().places = Some(Arc::new(places));
+        self
+    }
+
+    /// The most connections at one time from one address, or one /64 of version 6 (default: any
+    /// number); further handshakes get 429. Behind a proxy it takes
+    /// [`trusted_proxies`](Self::trusted_proxies) to tell clients apart.
+    #[must_use]
+    pub fn max_connections_per_ip(mut self, connections: usize) -> Self {
+        self.config().crowd = Some(Arc::new(Crowd::new(connections)));
         self
     }
 
@@ -229,6 +430,7 @@ impl Server {
         ServerHandle {
             clients: self.clients(),
             phase: self.config.phase.clone(),
+            mounted: self.config.mounted.clone(),
         }
     }
 
@@ -236,13 +438,13 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// The operating system does not know it any more.
+    /// The operating system does not know it any more, or the server does not listen on one.
     pub fn local_addr(&self) -> Result<SocketAddr> {
         Ok(self.listener.local_addr()?)
     }
 
     /// Serves each client with the handler, in a task of its own, on a driven socket: see
-    /// [`drive`](crate::drive()).
+    /// [`drive`](crate::drive()). Where there are routes, it serves what they do not.
     ///
     /// An error that the handler returns closes the connection with 1011. The future ends when the
     /// server was [shut down](ServerHandle::shutdown).
@@ -251,22 +453,40 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// None, so far: what goes wrong at the door concerns one client, or passes.
+    /// A route that cannot be one, or is there twice. What goes wrong at the door concerns one
+    /// client, or passes.
     pub async fn serve<F, Fut>(self, handler: F) -> Result<()>
     where
         F: Fn(WebSocket, Request<()>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<()>> + Send + 'static,
     {
-        self.serve_driven(handler).await
+        if !self.config.routes.is_empty() {
+            return self.handler(handler).run().await;
+        }
+        let handler = Arc::new(handler);
+        self.each(move |fresh, config| fresh.open(config, handler.clone()))
+            .await
     }
 
-    async fn serve_driven<F, Fut>(self, handler: F) -> Result<()>
+    /// Serves the [routes](Self::route), until the server was [shut
+    /// down](ServerHandle::shutdown).
+    ///
+    /// Cancel safe: dropping it stops to listen, and the connections go on.
+    ///
+    /// # Errors
+    ///
+    /// As [`serve`](Self::serve).
+    pub async fn run(self) -> Result<()> {
+        self.config.routes.check()?;
+        self.each(Fresh::route).await
+    }
+
+    /// Opens each connection that comes, and sees to it in a task of its own.
+    async fn each<O, C>(self, open: impl Fn(Fresh, Arc<Config>) -> O) -> Result<()>
     where
-        F: Fn(WebSocket, Request<()>) -> Fut + Send + Sync + 'static,
-        Fut: Send + 'static,
-        Drive<Stream, Fut>: Future<Output = Result<()>>,
+        O: Future<Output = Option<C>> + Send + 'static,
+        C: Future<Output = Result<()>> + Send + 'static,
     {
-        let handler = Arc::new(handler);
         let mut phase = self.config.phase.subscribe();
         let mut ticks = self.config.ticks();
         loop {
@@ -279,7 +499,7 @@ impl Server {
                 _ = phase.wait_for(|phase| *phase == Phase::Closed) => return Ok(()),
             };
             // What only the handshake needs must not live on in the connection's task.
-            let open = Box::pin(fresh.open(self.config.clone(), handler.clone()));
+            let open = Box::pin(open(fresh, self.config.clone()));
             tokio::spawn(async move {
                 if let Some(connection) = open.await {
                     // The handler's error has become the close code; whom else would it concern?
@@ -323,8 +543,13 @@ impl Server {
     ///
     /// As [`serve`](Self::serve).
     pub async fn serve_events(self, handler: impl events::Handler) -> Result<()> {
+        if !self.config.routes.is_empty() {
+            return self.event_handler(handler).run().await;
+        }
         let handler = Arc::new(handler);
-        self.serve_driven(move |ws, request| Dispatch::new(ws, request, handler.clone()))
+        let dispatch = move |ws, request| Dispatch::new(ws, request, handler.clone());
+        let dispatch = Arc::new(dispatch);
+        self.each(move |fresh, config| fresh.open(config, dispatch.clone()))
             .await
     }
 
@@ -345,22 +570,34 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// As [`ServerHandle::shutdown`].
+    /// As [`serve`](Self::serve) and [`ServerHandle::shutdown`].
     pub async fn serve_until<F, Fut, Signal>(self, handler: F, signal: Signal) -> Result<Report>
     where
         F: Fn(WebSocket, Request<()>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<()>> + Send + 'static,
         Signal: Future<Output: Into<Shutdown>>,
     {
-        let handle = self.handle();
-        let end = async { handle.shutdown(signal.await).await };
-        let (report, _) = tokio::try_join!(end, self.serve(handler))?;
-        Ok(report)
+        until(self.handle(), signal, self.serve(handler)).await
+    }
+
+    /// As [`run`](Self::run), until the signal comes; then shuts the server down, as
+    /// [`serve_until`](Self::serve_until) does.
+    ///
+    /// Cancel safe: dropping it stops to listen, and the connections go on.
+    ///
+    /// # Errors
+    ///
+    /// As [`serve_until`](Self::serve_until).
+    pub async fn run_until<Signal>(self, signal: Signal) -> Result<Report>
+    where
+        Signal: Future<Output: Into<Shutdown>>,
+    {
+        until(self.handle(), signal, self.run()).await
     }
 
     /// Waits for the next client whose request has arrived and holds. The requests of several
     /// clients are read side by side; those that do not hold are refused, and plain requests go
-    /// to the fallback. `None` once the server was [shut down](ServerHandle::shutdown).
+    /// to the fallback; routes and [`on_handshake`](Self::on_handshake) are not for these. `None` once the server was [shut down](ServerHandle::shutdown).
     ///
     /// Cancel safe: a dropped call loses nothing.
     pub async fn accept(&mut self) -> Option<Incoming> {
@@ -409,4 +646,44 @@ async fn next_tick(ticks: &mut Option<(Interval, Clients)>) -> &Clients {
             clients
         }
     }
+}
+
+async fn until<Signal>(
+    handle: ServerHandle,
+    signal: Signal,
+    serving: impl Future<Output = Result<()>>,
+) -> Result<Report>
+where
+    Signal: Future<Output: Into<Shutdown>>,
+{
+    let end = async { handle.shutdown(signal.await).await };
+    let (report, ()) = tokio::try_join!(end, serving)?;
+    Ok(report)
+}
+
+fn serving<F, Fut>(handler: F) -> Serve
+where
+    F: Fn(WebSocket, Request<()>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<()>> + Send + 'static,
+{
+    Arc::new(move |ws, request| Box::pin(driver::begin(ws, |ws| handler(ws, request))))
+}
+
+fn serving_events(handler: impl events::Handler) -> Serve {
+    let handler = Arc::new(handler);
+    Arc::new(move |ws, request| {
+        let handler = handler.clone();
+        Box::pin(driver::begin(ws, |ws| Dispatch::new(ws, request, handler)))
+    })
+}
+
+/// A network, or an address as one.
+fn network(text: &str) -> io::Result<IpNet> {
+    let network = text
+        .parse()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    network.map_err(|_| {
+        let why = format!("{text:?} is neither a network as 10.0.0.0/8 nor an IP address");
+        io::Error::new(io::ErrorKind::InvalidInput, why)
+    })
 }

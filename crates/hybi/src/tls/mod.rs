@@ -18,3 +18,18 @@ impl ClientTls {
         )))
     }
 }
+
+/// How a server speaks TLS: not at all.
+#[derive(Clone, Debug)]
+pub enum ServerTls {}
+
+/// What TLS has told about a client.
+#[derive(Clone, Debug)]
+pub(crate) enum TlsInfo {}
+
+impl ServerTls {
+    /// There is none.
+    pub(crate) async fn accept(&self, _stream: Stream) -> Result<(Stream, TlsInfo)> {
+        match *self {}
+    }
+}

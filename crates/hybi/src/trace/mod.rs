@@ -69,8 +69,8 @@ impl Span {
 }
 
 /// A client was turned away, or has not stayed.
-pub(crate) fn refused(peer: SocketAddr, error: &Error) {
-    debug!(target: "hybi", %peer, %error, "no connection came of a client");
+pub(crate) fn refused(peer: Option<SocketAddr>, error: &Error) {
+    debug!(target: "hybi", peer = peer.map(tracing::field::display), %error, "no connection came of a client");
 }
 
 /// Clients cannot be taken in for now.

@@ -41,6 +41,6 @@ impl Span {
     pub(crate) fn handler_failed(&self, _error: &Error) {}
 }
 
-pub(crate) fn refused(_peer: SocketAddr, _error: &Error) {}
+pub(crate) fn refused(_peer: Option<SocketAddr>, _error: &Error) {}
 
 pub(crate) fn cannot_accept(_error: &io::Error) {}

@@ -30,6 +30,7 @@ mod stats;
 mod hostile;
 mod opening;
 mod pings;
+mod routes;
 mod session;
 mod share;
 mod shutdown;

@@ -21,7 +21,7 @@ async fn both_ends_know_the_uri_the_protocol_and_the_addresses() {
         assert_eq!(incoming.protocols(), ["v1", "v2"]);
         let peer = incoming.peer_addr();
         let ws = incoming.accept().await.unwrap();
-        assert_eq!(ws.peer_addr(), Some(peer));
+        assert_eq!(ws.peer_addr(), peer);
         ws
     });
     assert_eq!(client.protocol(), Some("v2"));
