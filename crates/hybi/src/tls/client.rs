@@ -4,22 +4,15 @@ use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use hybi_proto::handshake::server::Via;
-use rustls_platform_verifier::Verifier;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::client::WebPkiServerVerifier;
-use tokio_rustls::rustls::client::danger::{
-    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
-};
-use tokio_rustls::rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, TrustAnchor};
 use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
-use tokio_rustls::rustls::{
-    ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme,
-};
+use tokio_rustls::rustls::{ClientConfig, Error as TlsError, RootCertStore};
 
 use super::fault::{self, Side};
 use super::identity::{self, provider};
 use super::stream::Secured;
+use super::trust::{Authorities, verifier};
 use crate::error::Result;
 use crate::io::Stream;
 
@@ -59,16 +52,6 @@ struct Settings {
     authorities: Authorities,
     roots: Vec<CertificateDer<'static>>,
     identity: Option<Arc<CertifiedKey>>,
-}
-
-/// Who is trusted, beside the roots that were given one by one.
-#[derive(Clone, Copy, Default)]
-enum Authorities {
-    #[default]
-    System,
-    Listed(&'static [TrustAnchor<'static>]),
-    /// Everybody.
-    Anybody,
 }
 
 impl Default for ClientTls {
@@ -257,7 +240,7 @@ impl Settings {
         let builder = ClientConfig::builder_with_provider(provider().clone())
             .with_safe_default_protocol_versions()?
             .dangerous()
-            .with_custom_certificate_verifier(self.verifier()?);
+            .with_custom_certificate_verifier(verifier(self.authorities, &self.roots)?);
         Ok(match &self.identity {
             Some(identity) => {
                 let resolver = SingleCertAndKey::from(identity.clone());
@@ -265,82 +248,6 @@ impl Settings {
             }
             None => builder.with_no_client_auth(),
         })
-    }
-
-    fn verifier(&self) -> std::result::Result<Arc<dyn ServerCertVerifier>, TlsError> {
-        let list = match self.authorities {
-            Authorities::System => return Ok(Arc::new(of_system(&self.roots)?)),
-            Authorities::Anybody => return Ok(Arc::new(Anybody)),
-            Authorities::Listed(list) => list,
-        };
-        let mut store = RootCertStore {
-            roots: list.to_vec(),
-        };
-        for root in &self.roots {
-            store.add(root.clone())?;
-        }
-        let verifier =
-            WebPkiServerVerifier::builder_with_provider(store.into(), provider().clone());
-        let verifier = verifier.build();
-        Ok(verifier.map_err(|error| TlsError::General(error.to_string()))?)
-    }
-}
-
-/// A system that has no roots at all is an error only without roots of our own.
-#[cfg(not(target_os = "android"))]
-fn of_system(roots: &[CertificateDer<'static>]) -> std::result::Result<Verifier, TlsError> {
-    Verifier::new_with_extra_roots(roots.iter().cloned(), provider().clone())
-}
-
-/// Android's verifier takes no roots beside its own.
-#[cfg(target_os = "android")]
-fn of_system(roots: &[CertificateDer<'static>]) -> std::result::Result<Verifier, TlsError> {
-    if !roots.is_empty() {
-        let why = "on Android, roots of one's own need `ClientTls::without_system_roots`";
-        return Err(TlsError::General(why.into()));
-    }
-    Verifier::new(provider().clone())
-}
-
-/// Trusts every certificate, but not a server that does not have the key of the one it shows.
-#[derive(Debug)]
-struct Anybody;
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> std::result::Result<ServerCertVerified, TlsError> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, TlsError> {
-        let algorithms = &provider().signature_verification_algorithms;
-        verify_tls12_signature(message, cert, dss, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, TlsError> {
-        let algorithms = &provider().signature_verification_algorithms;
-        verify_tls13_signature(message, cert, dss, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        let algorithms = &provider().signature_verification_algorithms;
-        algorithms.supported_schemes()
     }
 }
 
@@ -364,5 +271,59 @@ impl fmt::Debug for ClientTls {
             .field("identity", &identity.is_some())
             .field("server_name", &self.server_name)
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::generate_simple_self_signed;
+    use tokio_rustls::rustls::ServerConfig;
+    use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+
+    use super::*;
+    use crate::tls::ServerTls;
+
+    const H2: &[u8] = Via::Http2.alpn();
+    const HTTP1: &[u8] = Via::Http1.alpn();
+
+    #[tokio::test]
+    async fn the_protocols_that_are_asked_for_are_offered_and_the_chosen_one_is_told() {
+        let own = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = PrivatePkcs8KeyDer::from(own.signing_key.serialize_der());
+        let chain = vec![own.cert.der().clone()];
+        let config = ServerConfig::builder_with_provider(provider().clone())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, PrivateKeyDer::from(key));
+        let mut config = config.unwrap();
+        config.alpn_protocols = vec![H2.to_vec(), HTTP1.to_vec()];
+        let server = ServerTls::from_config(Arc::new(config));
+        let client = ClientTls::new().danger_accept_invalid_certs();
+        for (offered, chosen) in [
+            (&[H2, HTTP1][..], Some(H2)),
+            (&[HTTP1], Some(HTTP1)),
+            (&[H2], Some(H2)),
+            (&[], None),
+        ] {
+            let (a, b) = tokio::io::duplex(1 << 16);
+            let (told, accepted) = tokio::join!(
+                client.connect_with(a.into(), "localhost", offered),
+                server.accept(b.into())
+            );
+            assert_eq!(told.unwrap().1.as_deref(), chosen);
+            assert_eq!(accepted.unwrap().1.alpn(), chosen);
+        }
+    }
+
+    #[test]
+    fn one_configuration_is_made_and_shared_until_something_is_set() {
+        let client = ClientTls::new().danger_accept_invalid_certs();
+        let made = client.config().unwrap();
+        let named = client.clone().server_name("localhost").unwrap();
+        assert!(Arc::ptr_eq(&made, &named.config().unwrap()));
+        let other = client.clone().without_system_roots();
+        assert!(!Arc::ptr_eq(&other.made, &client.made));
+        assert!(Arc::ptr_eq(&ClientTls::new().made, &ClientTls::new().made));
     }
 }

@@ -1,4 +1,4 @@
-//! TLS 1.2 and 1.3 for both sides, by rustls with the provider ring: `wss:`.
+//! TLS 1.2 and 1.3 for both sides, by rustls with ring: `wss:`.
 //!
 //! [`ClientTls`] and [`ServerTls`] make one encrypted [`Stream`](crate::Stream) of another. Settings
 //! that cannot hold, a certificate that cannot be read or a key that is another's, are errors of
@@ -10,6 +10,7 @@
 mod fault;
 mod identity;
 mod stream;
+mod trust;
 mod client;
 #[cfg(feature = "webpki-roots")]
 mod webpki;

@@ -15,7 +15,9 @@ async fn a_server_that_speaks_plain_http_is_found_out() {
     let (refused, ()) = tokio::join!(client.connect(a.into(), "localhost"), async {
         let mut hello = [0; 100];
         b.read_exact(&mut hello).await.unwrap();
-        b.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        b.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            .await
+            .unwrap();
     });
     has(&said(refused), "is it one for `ws:`?");
 }

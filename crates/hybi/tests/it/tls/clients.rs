@@ -17,7 +17,9 @@ async fn a_client_with_a_certificate_of_somebody_else_is_turned_away_and_told_so
     let authority = Authority::new();
     let server = authority.server("localhost");
     let stranger = Authority::new().certify("stranger");
-    let client = authority.client().identity_pem(&stranger.chain, &stranger.key);
+    let client = authority
+        .client()
+        .identity_pem(&stranger.chain, &stranger.key);
     let client = client.unwrap();
     for server in [
         server.clone().require_client_certificates(authority.pem()),
@@ -62,5 +64,7 @@ async fn a_client_that_is_only_asked_may_stay_unknown() {
 
 fn rcgen_der(pem: &str) -> Vec<u8> {
     use hybi::rustls::pki_types::{CertificateDer, pem::PemObject};
-    CertificateDer::from_pem_slice(pem.as_bytes()).unwrap().to_vec()
+    CertificateDer::from_pem_slice(pem.as_bytes())
+        .unwrap()
+        .to_vec()
 }

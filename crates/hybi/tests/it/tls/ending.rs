@@ -86,7 +86,9 @@ async fn a_peer_that_ends_without_a_word_before_is_not_clean() {
     for role in [Role::Client, Role::Server] {
         for says_so in [false, true] {
             let (mut ws, mut peer) = one_end(role).await;
-            peer.write_all(&frames(role, &[Frame::text("last")])).await.unwrap();
+            peer.write_all(&frames(role, &[Frame::text("last")]))
+                .await
+                .unwrap();
             peer.flush().await.unwrap();
             if says_so {
                 peer.shutdown().await.unwrap();

@@ -32,7 +32,10 @@ fn what_is_no_certificate_is_refused() {
 fn a_key_that_is_none_or_another_ones_is_refused() {
     let authority = Authority::new();
     let [one, other] = [(); 2].map(|()| authority.certify("localhost"));
-    refused(ServerTls::from_pem(&one.chain, &one.chain), "no private key");
+    refused(
+        ServerTls::from_pem(&one.chain, &one.chain),
+        "no private key",
+    );
     let text = "the private key is not that of the first certificate";
     refused(ServerTls::from_pem(&one.chain, &other.key), text);
     refused(ClientTls::new().identity_pem(&one.chain, &other.key), text);
@@ -53,7 +56,10 @@ fn a_name_that_is_none_is_refused() {
     }
     for name in ["two.example", "*.example"] {
         let server = authority.server("localhost");
-        refused(server.sni(name, &one.chain, &one.key), "no client would take");
+        refused(
+            server.sni(name, &one.chain, &one.key),
+            "no client would take",
+        );
     }
 }
 

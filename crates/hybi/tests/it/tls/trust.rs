@@ -11,8 +11,12 @@ use crate::support::{echo, ends};
 #[tokio::test(start_paused = true)]
 async fn text_and_a_mebibyte_are_echoed_through_a_narrow_pipe() {
     let authority = Authority::new();
-    let (mut client, server, info) =
-        opened(&authority.client(), &authority.server("localhost"), "localhost").await;
+    let (mut client, server, info) = opened(
+        &authority.client(),
+        &authority.server("localhost"),
+        "localhost",
+    )
+    .await;
     assert_eq!(info.server_name(), Some("localhost"));
     assert_eq!(info.version(), Some(rustls::ProtocolVersion::TLSv1_3));
     assert_eq!(info.alpn(), Some(&b"http/1.1"[..]));
@@ -31,8 +35,12 @@ async fn text_and_a_mebibyte_are_echoed_through_a_narrow_pipe() {
 #[tokio::test(start_paused = true)]
 async fn a_driven_server_echoes_a_mebibyte_through_a_narrow_pipe() {
     let authority = Authority::new();
-    let (mut client, server, _) =
-        opened(&authority.client(), &authority.server("localhost"), "localhost").await;
+    let (mut client, server, _) = opened(
+        &authority.client(),
+        &authority.server("localhost"),
+        "localhost",
+    )
+    .await;
     let driven = tokio::spawn(hybi::drive(server, echo));
     let binary = Message::from(vec![7; 1 << 20]);
     ends(client.send(binary.clone())).await.unwrap();
@@ -50,7 +58,8 @@ async fn an_authority_that_is_not_trusted_is_refused_with_advice() {
     };
     has(&refused.to_string(), "ClientTls::root_certificate_pem");
     assert!(!refused.is_retryable());
-    let cause = refused.source().unwrap().downcast_ref().unwrap();
+    let cause = refused.source().unwrap();
+    let cause: &rustls::Error = cause.downcast_ref().unwrap();
     let unknown = rustls::CertificateError::UnknownIssuer;
     assert_eq!(*cause, rustls::Error::InvalidCertificate(unknown));
     has(&said(told), "the client does not trust");
@@ -62,7 +71,15 @@ async fn without_the_roots_of_the_system_only_those_given_are_trusted() {
     let server = authority.server("localhost");
     let ours = authority.client().without_system_roots();
     opened(&ours, &server, "localhost").await;
-    let none = said(meet(&ClientTls::new().without_system_roots(), &server, "localhost").await.0);
+    let none = said(
+        meet(
+            &ClientTls::new().without_system_roots(),
+            &server,
+            "localhost",
+        )
+        .await
+        .0,
+    );
     has(&none, "no root trust anchors");
 }
 
@@ -108,7 +125,8 @@ async fn an_address_is_verified_and_not_asked_for() {
         let server = authority.server(host);
         let (a, b) = tokio::io::duplex(BUFFER);
         let client = authority.client();
-        let (client, accepted) = tokio::join!(client.connect(a.into(), host), server.accept(b.into()));
+        let (client, accepted) =
+            tokio::join!(client.connect(a.into(), host), server.accept(b.into()));
         client.unwrap();
         assert_eq!(accepted.unwrap().1.server_name(), None);
     }
@@ -179,7 +197,11 @@ async fn configurations_of_ones_own_are_used_as_they_are() {
     let (.., info) = opened(&client, &authority.server("localhost"), "localhost").await;
     assert_eq!(info.version(), Some(rustls::ProtocolVersion::TLSv1_2));
     assert_eq!(info.alpn(), None);
-    said(meet(&client, &Authority::new().server("localhost"), "localhost").await.0);
+    said(
+        meet(&client, &Authority::new().server("localhost"), "localhost")
+            .await
+            .0,
+    );
 }
 
 #[cfg(feature = "webpki-roots")]
@@ -187,7 +209,11 @@ async fn configurations_of_ones_own_are_used_as_they_are() {
 async fn the_list_of_mozilla_takes_roots_beside_it() {
     let authority = Authority::new();
     let client = ClientTls::new().webpki_roots();
-    said(meet(&client, &authority.server("localhost"), "localhost").await.0);
+    said(
+        meet(&client, &authority.server("localhost"), "localhost")
+            .await
+            .0,
+    );
     let client = client.root_certificate_pem(authority.pem()).unwrap();
     opened(&client, &authority.server("localhost"), "localhost").await;
 }
