@@ -69,12 +69,16 @@ async fn the_end_is_said_to_the_peer_on_both_sides() {
 async fn a_peer_that_ends_without_a_word_after_both_close_frames_is_clean() {
     for role in [Role::Client, Role::Server] {
         let (mut ws, mut peer) = one_end(role).await;
-        ends(ws.close(CloseCode::NORMAL, "bye")).await.ok();
-        let (mut ws, _) = (ws, ());
-        let close = frames(role, &[Frame::close(CloseCode::NORMAL, "bye")]);
-        peer.write_all(&close).await.unwrap();
-        peer.flush().await.unwrap();
-        drop(peer);
+        let answer = async {
+            let mut close = [0; 4];
+            peer.read_exact(&mut close).await.unwrap();
+            let close = frames(role, &[Frame::close(CloseCode::NORMAL, "")]);
+            peer.write_all(&close).await.unwrap();
+            peer.flush().await.unwrap();
+            drop(peer);
+        };
+        let (closed, ()) = tokio::join!(ends(ws.close(CloseCode::NORMAL, "")), answer);
+        closed.unwrap();
         assert_eq!(ends(ws.recv()).await.unwrap(), None, "{role:?}");
         let info = ws.close_info().unwrap();
         assert!(info.clean, "{role:?}");

@@ -15,24 +15,24 @@ async fn shows(server: &ServerTls, authority: &Authority, name: &str) -> bool {
 #[tokio::test(start_paused = true)]
 async fn the_name_that_is_asked_for_picks_the_certificate() {
     let [first, exact, all] = [(); 3].map(|()| Authority::new());
-    let one = exact.certify("One.example");
-    let any = all.certify("*.example");
+    let one = exact.certify("One.site.test");
+    let any = all.certify("*.site.test");
     let server = first.server("first.test");
-    let server = server.sni("ONE.example", &one.chain, &one.key).unwrap();
-    let server = server.sni("*.example", &any.chain, &any.key).unwrap();
+    let server = server.sni("ONE.site.test", &one.chain, &one.key).unwrap();
+    let server = server.sni("*.site.test", &any.chain, &any.key).unwrap();
     for (name, authority) in [
         ("first.test", &first),
-        ("one.example", &exact),
-        ("oNe.eXample", &exact),
-        ("two.example", &all),
+        ("one.site.test", &exact),
+        ("oNe.sIte.test", &exact),
+        ("two.site.test", &all),
     ] {
         assert!(shows(&server, authority, name).await, "{name}");
     }
-    for (name, authority) in [("one.example", &first), ("one.example", &all)] {
+    for (name, authority) in [("one.site.test", &first), ("one.site.test", &all)] {
         assert!(!shows(&server, authority, name).await, "{name}");
     }
     // A name that nobody knows gets the first, and so does one that is too deep.
-    for name in ["unknown.test", "a.two.example", "example"] {
+    for name in ["unknown.test", "a.two.site.test", "site.test"] {
         let client = first.client().without_system_roots();
         let refused = said(meet(&client, &server, name).await.0);
         has(&refused, "is only valid for DnsName(\"first.test\")");

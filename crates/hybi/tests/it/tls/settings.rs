@@ -50,11 +50,11 @@ fn a_name_that_is_none_is_refused() {
     }
     let authority = Authority::new();
     let one = authority.certify("one.example");
-    for name in ["", "*", "a b", "127.0.0.1", "*.", ".example"] {
+    for name in ["", "*", "a b", "127.0.0.1", ".example"] {
         let server = authority.server("localhost");
         refused(server.sni(name, &one.chain, &one.key), "no client asks");
     }
-    for name in ["two.example", "*.example"] {
+    for name in ["two.example", "*.example", "*."] {
         let server = authority.server("localhost");
         refused(
             server.sni(name, &one.chain, &one.key),
