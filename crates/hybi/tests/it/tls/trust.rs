@@ -1,6 +1,7 @@
 //! Whom a client trusts.
 
 use std::error::Error as _;
+use std::sync::Arc;
 
 use hybi::{CloseCode, Error, Message, rustls};
 use rcgen::date_time_ymd;
@@ -169,6 +170,33 @@ async fn the_dangerous_switch_takes_any_certificate() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_dangerous_switch_takes_no_certificate_from_who_has_not_its_key() {
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+    use rustls::sign::{CertifiedKey, SingleCertAndKey};
+
+    let authority = Authority::new();
+    let [own, stolen] = [(); 2].map(|()| authority.certify("localhost"));
+    let client = ClientTls::new().danger_accept_invalid_certs();
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).unwrap();
+        let key = provider.key_provider.load_private_key(key).unwrap();
+        let chain = CertificateDer::from_pem_slice(stolen.chain.as_bytes()).unwrap();
+        let identity = SingleCertAndKey::from(CertifiedKey::new(vec![chain], key));
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(identity));
+        let server = ServerTls::from_config(Arc::new(config));
+        has(
+            &said(meet(&client, &server, "localhost").await.0),
+            "BadSignature",
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn connections_of_one_client_resume_its_sessions() {
     let authority = Authority::new();
     let (client, server) = (authority.client(), authority.server("localhost"));
@@ -187,13 +215,13 @@ async fn configurations_of_ones_own_are_used_as_they_are() {
     let authority = Authority::new();
     let mut roots = rustls::RootCertStore::empty();
     roots.add(authority.0.der().clone()).unwrap();
-    let provider = || std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let provider = || Arc::new(rustls::crypto::ring::default_provider());
     let client = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS12])
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let client = ClientTls::from(std::sync::Arc::new(client)).danger_accept_invalid_certs();
+    let client = ClientTls::from(Arc::new(client)).danger_accept_invalid_certs();
     let (.., info) = opened(&client, &authority.server("localhost"), "localhost").await;
     assert_eq!(info.version(), Some(rustls::ProtocolVersion::TLSv1_2));
     assert_eq!(info.alpn(), None);
