@@ -13,13 +13,14 @@ use hybi::{Clients, Server, WebSocket};
 #[tokio::main]
 async fn main() -> hybi::Result<()> {
     let addr = std::env::args().nth(1);
-    let (foo, bar) = (Server::detached(), Server::detached());
-    let (foos, bars) = (foo.clients(), bar.clients());
-    let foo = foo.handler(move |ws, _request| relay(ws, foos.clone()));
-    let bar = bar.handler(move |ws, _request| relay(ws, bars.clone()));
+    let [one, two] = [(); 2].map(|()| {
+        let server = Server::detached();
+        let clients = server.clients();
+        server.handler(move |ws, _request| relay(ws, clients.clone()))
+    });
     let server = Server::bind(addr.as_deref().unwrap_or("127.0.0.1:9001")).await?;
     println!("listening on {}", server.local_addr()?);
-    server.mount("/foo", foo).mount("/bar", bar).run().await
+    server.mount("/foo", one).mount("/bar", two).run().await
 }
 
 async fn relay(mut ws: WebSocket, clients: Clients) -> hybi::Result<()> {

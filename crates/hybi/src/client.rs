@@ -192,9 +192,7 @@ impl Connect {
         let tcp = TcpStream::connect((target.host(), target.port())).await?;
         tcp.set_nodelay(true)?;
         if target.secure() {
-            return ClientTls::default()
-                .connect(tcp.into(), target.host())
-                .await;
+            return ClientTls::new().connect(tcp.into(), target.host()).await;
         }
         Ok(tcp.into())
     }

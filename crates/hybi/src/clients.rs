@@ -52,7 +52,7 @@ pub(crate) struct Entry {
     id: ConnectionId,
     /// Where it holds one of as many places as there are.
     places: Option<Arc<Semaphore>>,
-    guest: Option<Box<Guest>>,
+    _guest: Option<Box<Guest>>,
 }
 
 /// The right to be one of the connections that a server may have.
@@ -203,7 +203,7 @@ impl Entry {
             registry,
             id: handle.id(),
             places,
-            guest: seat.guest.map(Box::new),
+            _guest: seat.guest.map(Box::new),
         }
     }
 }

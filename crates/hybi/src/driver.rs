@@ -254,9 +254,9 @@ impl<Fut> Course<Fut> {
             if link.connection.owes_close() && !(link.holds_close() && link.is_crowded()) {
                 link.connection.answer();
             }
-            let before = link.sent();
+            let before = (link.sent(), link.is_held());
             let _ = link.poll_flush();
-            room |= link.sent() > before || link.has_fault();
+            room |= (link.sent(), link.is_held()) != before || link.has_fault();
             let state = link.connection.state();
             let told = std::mem::replace(&mut self.told, state);
             if state == State::Closed {

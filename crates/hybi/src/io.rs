@@ -43,11 +43,7 @@ struct Other<S: ?Sized> {
 impl Stream {
     /// Any stream of bytes; of its addresses nothing is known.
     pub fn new(io: impl Io + Sync) -> Self {
-        Self(Inner::Other(Box::new(Other {
-            local: None,
-            peer: None,
-            io,
-        })))
+        Self::above((None, None), io)
     }
 
     /// What has been made of another stream, which had these addresses: its local and its peer's.

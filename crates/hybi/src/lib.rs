@@ -96,6 +96,11 @@ pub use shared::ConnectionId;
 pub use shutdown::{Report, ServerHandle, Shutdown};
 pub use socket::{Role, WebSocket};
 pub use stats::Stats;
+#[cfg(feature = "tls")]
+pub use tls::{ClientTls, ServerTls, TlsInfo};
+/// The TLS below, for [`ClientTls::from_config`] and [`ServerTls::from_config`].
+#[cfg(feature = "tls")]
+pub use tokio_rustls::rustls;
 
 /// The examples of the README are tested with those of the docs.
 #[cfg(doctest)]

@@ -156,7 +156,7 @@ impl<S: Io> Receiver<S> {
                     return Poll::Ready(link.verdict().map(|()| None));
                 }
             } else {
-                let _ = link.poll_drain();
+                let _ = link.poll_flush();
                 if link.poll_fill(true).is_ready() {
                     continue;
                 }

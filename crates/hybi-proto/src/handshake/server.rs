@@ -28,6 +28,17 @@ pub enum Via {
     Http2,
 }
 
+impl Via {
+    /// The name of this version of HTTP in ALPN (RFC 7301 §6, RFC 9113 §3.1).
+    #[must_use]
+    pub const fn alpn(self) -> &'static [u8] {
+        match self {
+            Self::Http1 => b"http/1.1",
+            Self::Http2 => b"h2",
+        }
+    }
+}
+
 /// Which origins a request may come from. A request without an origin is never refused for it:
 /// only browsers send one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -43,6 +43,7 @@ impl<S: Io> Link<S> {
         }
         self.entry = None;
         self.cut |= self.connection.buffered() > 0;
+        self.held = false;
         self.connection.clear();
         self.offloaded = None;
         self.deadlines.clear();

@@ -102,6 +102,7 @@ impl<S: Io> Link<S> {
                 Poll::Ready(Ok(n)) if n > 0 => {
                     self.connection.sent(n);
                     self.sent += n as u64;
+                    self.held = true;
                     // There is room again: the peer has taken something, so it is there.
                     if was_blocked {
                         self.pulse.hear();
@@ -140,11 +141,24 @@ impl<S: Io> Link<S> {
         };
         // What was written does not wait for what another thread compresses.
         let mut cx = Context::from_waker(&self.waker);
-        if let Err(error) = ready!(Pin::new(io).poll_flush(&mut cx)) {
-            self.break_off(error);
-            return Poll::Ready(());
+        match Pin::new(io).poll_flush(&mut cx) {
+            Poll::Ready(Ok(())) => {
+                if std::mem::take(&mut self.held) {
+                    self.deadlines.note(Owed::Write, false);
+                }
+                drained
+            }
+            Poll::Ready(Err(error)) => {
+                self.break_off(error);
+                Poll::Ready(())
+            }
+            Poll::Pending => {
+                if self.held && coop::has_budget_remaining() {
+                    self.deadlines.note(Owed::Write, true);
+                }
+                Poll::Pending
+            }
         }
-        drained
     }
 
     /// Nothing can be written any more. That is no fault if the peer has closed already, and did
@@ -154,6 +168,7 @@ impl<S: Io> Link<S> {
             self.fault.get_or_insert_with(|| Box::new(Error::Io(error)));
         }
         self.cut |= self.connection.buffered() > 0;
+        self.held = false;
         self.connection.clear();
         self.offloaded = None;
         self.deadlines.note(Owed::Write, false);

@@ -95,6 +95,8 @@ pub(crate) struct Link<S> {
     pub(crate) told: bool,
     /// Some of what was queued was given up.
     cut: bool,
+    /// The transport may hold back some of what was written, as TLS does while a socket is full.
+    held: bool,
     deadlines: Deadlines,
     pings: Option<Box<Pings>>,
     /// Of the last ping that was answered, in nanoseconds.
@@ -180,6 +182,7 @@ impl<S: Io> Link<S> {
             fault: None,
             told: false,
             cut: false,
+            held: false,
             deadlines: Deadlines::new(options.clone()),
             pings: None,
             round_trip: None,
@@ -192,6 +195,16 @@ impl<S: Io> Link<S> {
             offloaded: None,
             short: false,
         }
+    }
+
+    /// Whether all has left that was queued.
+    pub(crate) fn has_left(&self) -> bool {
+        self.connection.buffered() == 0 && !self.held
+    }
+
+    /// Whether the transport may hold back some of what has left.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held
     }
 
     pub(crate) fn io(&self) -> Option<&S> {

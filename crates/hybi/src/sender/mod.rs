@@ -325,7 +325,7 @@ impl<S: Io> Sender<S> {
         loop {
             link.may_flush()?;
             if link.driven {
-                if link.connection.buffered() == 0 {
+                if link.has_left() {
                     return Poll::Ready(Ok(()));
                 }
                 // Whoever queued it has woken the driver.

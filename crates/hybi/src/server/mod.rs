@@ -3,6 +3,8 @@
 mod listen;
 mod routes;
 mod door;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::fmt;
 use std::io;

@@ -1,35 +1,22 @@
-//! Without the feature `tls`: nothing is encrypted, and `wss:` is refused.
+//! TLS 1.2 and 1.3 for both sides, by rustls with ring: `wss:`.
+//!
+//! [`ClientTls`] and [`ServerTls`] make one encrypted [`Stream`](crate::Stream) of another. Settings
+//! that cannot hold, a certificate that cannot be read or a key that is another's, are errors of
+//! the call that sets them, not of a connection later: they are chosen once, when a program
+//! starts. A configuration of rustls's own is taken as it is.
+//!
+//! Nothing here knows of WebSockets. Without the feature `tls`, `off.rs` stands here, which refuses.
 
-use std::io;
+mod fault;
+mod identity;
+mod stream;
+mod trust;
+mod client;
+#[cfg(feature = "webpki-roots")]
+mod webpki;
+mod info;
+mod server;
 
-use crate::error::{Error, Result};
-use crate::io::Stream;
-
-/// How a client speaks TLS: not at all.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ClientTls;
-
-impl ClientTls {
-    /// Refuses.
-    pub(crate) async fn connect(&self, _stream: Stream, _host: &str) -> Result<Stream> {
-        Err(Error::Io(io::Error::new(
-            io::ErrorKind::Unsupported,
-            "wss: needs the feature `tls` of hybi, or a TLS stream of yours by `Connect::over` or a connector",
-        )))
-    }
-}
-
-/// How a server speaks TLS: not at all.
-#[derive(Clone, Debug)]
-pub enum ServerTls {}
-
-/// What TLS has told about a client.
-#[derive(Clone, Debug)]
-pub(crate) enum TlsInfo {}
-
-impl ServerTls {
-    /// There is none.
-    pub(crate) async fn accept(&self, _stream: Stream) -> Result<(Stream, TlsInfo)> {
-        match *self {}
-    }
-}
+pub use client::ClientTls;
+pub use info::TlsInfo;
+pub use server::ServerTls;

@@ -10,8 +10,22 @@ use crate::io::Stream;
 pub(crate) struct ClientTls;
 
 impl ClientTls {
+    pub(crate) fn new() -> Self {
+        Self
+    }
+
     /// Refuses.
-    pub(crate) async fn connect(&self, _stream: Stream, _host: &str) -> Result<Stream> {
+    pub(crate) async fn connect(&self, stream: Stream, host: &str) -> Result<Stream> {
+        Ok(self.connect_with(stream, host, &[]).await?.0)
+    }
+
+    /// Refuses.
+    pub(crate) async fn connect_with(
+        &self,
+        _stream: Stream,
+        _host: &str,
+        _alpn: &[&[u8]],
+    ) -> Result<(Stream, Option<Vec<u8>>)> {
         Err(Error::Io(io::Error::new(
             io::ErrorKind::Unsupported,
             "wss: needs the feature `tls` of hybi, or a TLS stream of yours by `Connect::over` or a connector",
@@ -19,16 +33,15 @@ impl ClientTls {
     }
 }
 
-/// How a server speaks TLS: not at all.
+/// How a server speaks TLS: there is none of these.
 #[derive(Clone, Debug)]
 pub(crate) enum ServerTls {}
 
-/// What TLS has told about a client.
+/// What a TLS handshake has told: there is none of these.
 #[derive(Clone, Debug)]
 pub(crate) enum TlsInfo {}
 
 impl ServerTls {
-    /// There is none.
     pub(crate) async fn accept(&self, _stream: Stream) -> Result<(Stream, TlsInfo)> {
         match *self {}
     }

@@ -23,6 +23,8 @@ mod overflow;
 mod parts;
 mod duplex;
 mod streams;
+#[cfg(feature = "tls")]
+mod tls;
 mod tunnel;
 mod reader;
 mod writer;
