@@ -7,6 +7,7 @@ mod support;
 mod bulk;
 mod cancel;
 mod close;
+mod connecting;
 mod deadlines;
 #[cfg(feature = "deflate")]
 mod deflate;
@@ -30,6 +31,8 @@ mod stats;
 mod hostile;
 mod opening;
 mod pings;
+mod proxies;
+mod redirects;
 mod session;
 mod share;
 mod shutdown;
