@@ -1156,11 +1156,12 @@ fn of_a_request_only_the_callers_own_headers_can_be_changed() {
         headers.append(COOKIE, HeaderValue::from_static("a=b"));
     });
     assert_eq!(more, Ok(()));
-    for change in [
-        |request: &mut Request<()>| *request.method_mut() = Method::POST,
+    let changes: [fn(&mut Request<()>); 3] = [
+        |request| *request.method_mut() = Method::POST,
         |request| *request.uri_mut() = Uri::from_static("/other"),
         |request| *request.version_mut() = http::Version::HTTP_10,
-    ] {
+    ];
+    for change in changes {
         assert_eq!(judge(change), Err(OptionsError::RequestLine));
     }
     for name in [

@@ -10,7 +10,7 @@ use hybi_proto::handshake::{Key, Target, client, head};
 
 use super::connect::{Connect, ConnectInfo, Connector};
 use super::redirect::{self, Redirect};
-use crate::connect::{Bounds, Place};
+use crate::connect::Place;
 use crate::entropy;
 use crate::error::{HandshakeError, Result};
 use crate::exchange::{self, Deadline};
@@ -137,8 +137,8 @@ impl Connect {
         match target.socket() {
             Some(path) => dial.socket(path, place).await,
             None => {
-                let head = self.options.get().head;
-                dial.host(place, Bounds { head, deadline }).await
+                let limits = self.options.get().head;
+                dial.host(place, limits, deadline).await
             }
         }
     }

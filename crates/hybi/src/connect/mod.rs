@@ -60,21 +60,19 @@ pub(crate) struct Place<'a> {
     pub(crate) secure: bool,
 }
 
-/// The bounds of what a proxy may answer.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Bounds {
-    pub(crate) head: Limits,
-    pub(crate) deadline: Deadline,
-}
-
 impl Dial {
     /// A stream to this host, through the proxy that is for it, and over TLS if that is spoken
-    /// there.
-    pub(crate) async fn host(&self, place: Place<'_>, bounds: Bounds) -> Result<Stream> {
+    /// there. What the proxy answers is within these limits, and its reasons come until then.
+    pub(crate) async fn host(
+        &self,
+        place: Place<'_>,
+        limits: Limits,
+        deadline: Deadline,
+    ) -> Result<Stream> {
         let stream = match self.proxies.choose(place)? {
             Some(proxy) => {
                 let stream = self.tcp(proxy.place()).await?;
-                proxy.tunnel(stream, place, bounds).await?
+                proxy.tunnel(stream, place, limits, deadline).await?
             }
             None => self.tcp(place).await?,
         };

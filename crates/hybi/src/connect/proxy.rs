@@ -14,15 +14,15 @@ use std::task::{Context, Poll};
 
 use http::header::{HOST, HeaderValue, PROXY_AUTHORIZATION};
 use http::{Method, Request, Uri};
-use hybi_proto::handshake::head;
+use hybi_proto::handshake::head::{self, Limits};
 use hyper_util::client::legacy::connect::proxy::{SocksV4, SocksV5};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
 use tower_service::Service;
 
-use super::{Bounds, Place};
+use super::Place;
 use crate::error::{Error, HandshakeError, ProxyError, Result};
-use crate::exchange;
+use crate::exchange::{self, Deadline};
 use crate::io::Stream;
 use crate::tls::ClientTls;
 
@@ -89,7 +89,7 @@ impl Proxy {
         Ok(Self {
             kind,
             intercept,
-            tls: ClientTls::default(),
+            tls: Default::default(),
         })
     }
 
@@ -112,27 +112,34 @@ impl Proxy {
         &self,
         stream: Stream,
         to: Place<'_>,
-        bounds: Bounds,
+        limits: Limits,
+        deadline: Deadline,
     ) -> Result<Stream> {
         match self.kind {
-            Kind::Http => self.connect(stream, to, bounds).await,
+            Kind::Http => self.connect(stream, to, limits, deadline).await,
             Kind::Https => {
                 let stream = self.tls.connect(stream, self.place().host).await?;
-                self.connect(stream, to, bounds).await
+                self.connect(stream, to, limits, deadline).await
             }
             Kind::Socks4 | Kind::Socks5 => self.socks(stream, to).await,
         }
     }
 
     /// By HTTP CONNECT.
-    async fn connect(&self, mut stream: Stream, to: Place<'_>, bounds: Bounds) -> Result<Stream> {
+    async fn connect(
+        &self,
+        mut stream: Stream,
+        to: Place<'_>,
+        limits: Limits,
+        deadline: Deadline,
+    ) -> Result<Stream> {
         exchange::write(&mut stream, &self.question(to)?).await?;
-        let answer = exchange::read_response(&mut stream, bounds.head).await;
+        let answer = exchange::read_response(&mut stream, limits).await;
         let (response, rest) = answer.map_err(blame)?;
         // RFC 9110 §9.3.6: any 2xx (Successful) response indicates that the sender (and all inbound
         // proxies) will switch to tunnel mode.
         if !response.status().is_success() {
-            let body = exchange::read_body(&mut stream, response, rest, bounds.deadline);
+            let body = exchange::read_body(&mut stream, response, rest, deadline);
             return Err(ProxyError::Refused(body.await).into());
         }
         // Both TLS and a WebSocket begin with the client.
@@ -284,5 +291,58 @@ impl Service<Uri> for Given {
     fn call(&mut self, _: Uri) -> Self::Future {
         let given = self.0.take().map(TokioIo::new);
         ready(given.ok_or_else(|| io::ErrorKind::NotConnected.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(proxies: &Proxies, host: &str, secure: bool) -> Option<String> {
+        let place = Place {
+            host,
+            port: 80,
+            secure,
+        };
+        let proxy = proxies.choose(place).expect("a proxy or none");
+        proxy.map(|proxy| format!("{}:{}", proxy.place().host, proxy.place().port))
+    }
+
+    #[test]
+    fn the_environment_names_one_for_each_kind_and_exceptions() {
+        let matcher = Matcher::builder()
+            .http("plain.example")
+            .https("socks5://u:p@[::1]")
+            .no("here.example, 192.0.2.0/24, 2001:db8::1")
+            .build();
+        let proxies = Proxies::Environment(Arc::new(matcher));
+        let plain = Some("plain.example:80".to_owned());
+        for host in [
+            "chat.example",
+            "nowhere.example",
+            "192.0.3.1",
+            "2001:db8::2",
+        ] {
+            assert_eq!(chosen(&proxies, host, false), plain, "{host}");
+            assert_eq!(chosen(&proxies, host, true).as_deref(), Some("::1:1080"));
+        }
+        for host in ["here.example", "a.here.example", "192.0.2.7", "2001:db8::1"] {
+            assert_eq!(chosen(&proxies, host, false), None, "{host}");
+            assert_eq!(chosen(&proxies, host, true), None, "{host}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_of_the_environment_that_cannot_be_used_is_not_passed_by() {
+        let matcher = Matcher::builder()
+            .all("socks4a://u:p@proxy.example")
+            .build();
+        let proxies = Proxies::Environment(Arc::new(matcher));
+        let place = Place {
+            host: "chat.example",
+            port: 80,
+            secure: false,
+        };
+        assert!(matches!(proxies.choose(place), Err(Error::Proxy(_))));
     }
 }

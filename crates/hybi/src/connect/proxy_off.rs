@@ -1,7 +1,10 @@
 //! Without the feature `proxy`: the way to a host is always a direct one.
 
-use super::{Bounds, Place};
+use hybi_proto::handshake::head::Limits;
+
+use super::Place;
 use crate::error::Result;
+use crate::exchange::Deadline;
 use crate::io::Stream;
 
 /// Which proxy is for which host: none.
@@ -23,7 +26,13 @@ impl Proxy {
         match *self {}
     }
 
-    pub(super) async fn tunnel(&self, _: Stream, _: Place<'_>, _: Bounds) -> Result<Stream> {
+    pub(super) async fn tunnel(
+        &self,
+        _stream: Stream,
+        _to: Place<'_>,
+        _limits: Limits,
+        _deadline: Deadline,
+    ) -> Result<Stream> {
         match *self {}
     }
 }

@@ -89,6 +89,7 @@ mod tests {
     use std::cell::RefCell;
     use std::collections::HashMap;
     use std::future::pending;
+    use std::sync::Arc;
 
     use tokio::time::Instant;
 
@@ -179,6 +180,23 @@ mod tests {
         let (won, attempts) = run(&[A, C], &[(A, 300, true), (C, 60, true)]).await;
         assert_eq!(won.ok().as_deref(), Some(A));
         assert_eq!(attempts, begun(&[(A, 0), (C, 250)]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_loses_is_dropped() {
+        let lives = Arc::new(());
+        let dial = |addr: SocketAddr| {
+            let life = lives.clone();
+            async move {
+                sleep(Duration::from_millis(u64::from(addr.port()))).await;
+                Ok((addr, life))
+            }
+        };
+        let addrs = ["127.0.0.1:9000", "127.0.0.1:1", "127.0.0.1:2"].map(addr);
+        let won = race(addrs.into(), dial).await;
+        let won = won.expect("the second one connects");
+        assert_eq!(won.0, addrs[1]);
+        assert_eq!(Arc::strong_count(&lives), 2);
     }
 
     #[tokio::test(start_paused = true)]

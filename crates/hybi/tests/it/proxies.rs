@@ -494,6 +494,33 @@ async fn behind_the_proxy_the_server_is_the_one_that_refuses() {
 }
 
 #[tokio::test]
+async fn what_is_encrypted_goes_through_the_proxy_to_port_443() {
+    let (_server, mut proxy) = fixture(OPEN).await;
+    let client = Client::new().proxy(proxy.proxy("http://HERE"));
+    // The test's server speaks no TLS; what matters is what the proxy was asked for.
+    fails(&client, "wss://chat.example/").await;
+    let head = "CONNECT chat.example:443 HTTP/1.1\r\nHost: chat.example:443\r\n\r\n";
+    assert_eq!(proxy.asked().await, Asked::Http(head.into()));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_unix_socket_is_reached_without_the_proxy() {
+    let path = std::env::temp_dir().join(format!("hybi-proxies-{}", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let client = Client::new().proxy(Proxy::parse("http://127.0.0.1:1").unwrap());
+    let connect = client.connect(format!("ws+unix:{}", path.display()));
+    let accept = async {
+        let (stream, _) = listener.accept().await.unwrap();
+        hybi::accept(stream).await.unwrap()
+    };
+    let (ws, _) = guarded(async { tokio::join!(connect, accept) }).await;
+    ws.unwrap();
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[tokio::test]
 async fn where_a_connector_opens_the_transport_no_proxy_is_asked() {
     let nobody = Proxy::parse("http://127.0.0.1:1").unwrap();
     let client = Client::new().proxy(nobody);
