@@ -154,9 +154,10 @@ impl Connect {
     }
 
     /// Opens the transport another way than the [`Client`] does (the default): all that is chosen
-    /// there, TLS and proxies included, is not asked then. The connector gets the URL, without fragment and credentials, and gives a
-    /// [`TcpStream`](tokio::net::TcpStream) or any other stream in a [`Stream::new`]; a `wss:` URL is its to encrypt. It runs
-    /// under [`Options::handshake_timeout`].
+    /// there of TLS, proxies, names and addresses is not asked then. The connector gets the URL,
+    /// without fragment and credentials, and gives a [`TcpStream`](tokio::net::TcpStream) or any
+    /// other stream in a [`Stream::new`]; a `wss:` URL is its to encrypt. It runs under
+    /// [`Options::handshake_timeout`], and for each redirect anew.
     ///
     /// ```no_run
     /// # async fn run() -> hybi::Result<()> {

@@ -71,8 +71,9 @@ impl Dial {
     ) -> Result<Stream> {
         let stream = match self.proxies.choose(place)? {
             Some(proxy) => {
-                let stream = self.tcp(proxy.place()).await?;
-                proxy.tunnel(stream, place, limits, deadline).await?
+                let stream = self.tcp(proxy.place()).await.map_err(of_proxy)?;
+                let tunnel = proxy.tunnel(stream, place, limits, deadline);
+                tunnel.await.map_err(of_proxy)?
             }
             None => self.tcp(place).await?,
         };
@@ -143,5 +144,18 @@ impl Dial {
         };
         socket.bind(SocketAddr::new(local, 0))?;
         socket.connect(addr).await
+    }
+}
+
+/// What has failed on the way to a proxy is not the server's fault, and says so.
+fn of_proxy(error: Error) -> Error {
+    let told = |error: io::Error| {
+        let text = format!("the connection to the proxy failed: {error}");
+        io::Error::new(error.kind(), text)
+    };
+    match error {
+        Error::Io(error) => Error::Io(told(error)),
+        Error::Tls(error) => Error::Tls(told(error)),
+        error => error,
     }
 }

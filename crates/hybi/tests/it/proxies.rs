@@ -319,8 +319,12 @@ async fn a_proxy_that_is_not_there_or_hangs_up_is_an_error_of_the_transport() {
     drop(nobody);
     let proxy = Proxy::parse(&format!("http://{addr}")).unwrap();
     let error = fails(&Client::new().proxy(proxy), "ws://chat.example/").await;
-    assert!(matches!(&error, Error::Io(_)), "{error:?}");
-    assert!(error.is_retryable());
+    let kind = io::ErrorKind::ConnectionRefused;
+    assert!(
+        matches!(&error, Error::Io(error) if error.kind() == kind),
+        "{error:?}"
+    );
+    assert!(error.is_retryable() && error.to_string().contains("the proxy"));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     for scheme in ["http", "socks4a", "socks5"] {
@@ -329,6 +333,7 @@ async fn a_proxy_that_is_not_there_or_hangs_up_is_an_error_of_the_transport() {
         let hang_up = async { drop(listener.accept().await.unwrap()) };
         let (error, ()) = tokio::join!(fails(&client, "ws://chat.example/"), hang_up);
         assert!(matches!(&error, Error::Io(_)), "{scheme}: {error:?}");
+        assert!(error.to_string().contains("the proxy"), "{error}");
     }
 }
 
