@@ -1,7 +1,8 @@
 //! A WebSocket client and server for tokio: simple to use, thoroughly tested, safe on the open
 //! Internet by default.
 //!
-//! Begin at [`connect`] for a client and at [`Server`] for a server; both give a [`WebSocket`].
+//! Begin at [`connect`] for a client and at [`Server`] for a server; both give a [`WebSocket`]. A
+//! [`Client`] chooses the way to the servers.
 //!
 //! The order of the modules is the order of the layers: a module uses only those above it.
 #![forbid(unsafe_code)]

@@ -405,6 +405,30 @@ async fn one_deadline_is_for_all_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_is_dropped_drops_all_its_connections() {
+    for redirects in 0..3 {
+        let (connect, mut world) = to(&Client::new().redirects(5), "ws://a.example/");
+        let hosts = async {
+            let mut asked = Vec::new();
+            for _ in 0..redirects {
+                asked.push(world.redirect(302, "/").await);
+            }
+            asked.push(world.asked().await);
+            asked
+        };
+        let asked = tokio::select! {
+            ended = ends(connect) => panic!("{ended:?}"),
+            asked = hosts => asked,
+        };
+        for mut asked in asked {
+            let mut rest = Vec::new();
+            ends(asked.stream.read_to_end(&mut rest)).await.unwrap();
+            assert_eq!(rest, []);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn over_a_stream_of_ones_own_nothing_is_followed() {
     let (ours, theirs) = duplex(1024);
     let (give, given) = mpsc::unbounded_channel();
