@@ -42,6 +42,13 @@ impl Encoder {
         self.masks.is_some()
     }
 
+    /// Where the mask keys of a client come from, from now on.
+    pub(crate) fn set_mask_source(&mut self, source: MaskSource) {
+        if let Some(masks) = &mut self.masks {
+            *masks = source;
+        }
+    }
+
     /// What compresses the messages, from now on.
     pub(crate) fn set_compressor(&mut self, compressor: Compressor) {
         self.compressor = Some(Box::new(compressor));

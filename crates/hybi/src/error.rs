@@ -1,5 +1,7 @@
 //! Errors by fault: the peer's, the caller's, the world's.
 
+mod proxy;
+
 use std::time::{Duration, SystemTime};
 use std::{fmt, io};
 
@@ -8,6 +10,8 @@ use hybi_proto::close::{CloseInfo, Initiator};
 use hybi_proto::code::CloseCode;
 use hybi_proto::error::{CloseError, ProtocolError, SendError};
 use hybi_proto::handshake::{OptionsError, RequestError, ResponseError, UrlError};
+
+pub use proxy::ProxyError;
 
 /// The result of what hybi does.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -24,6 +28,8 @@ pub enum Error {
     Send(SendError),
     /// The URL is not one of a WebSocket.
     Url(UrlError),
+    /// A proxy opened no way to the server, by its fault or by its refusal.
+    Proxy(Box<ProxyError>),
     /// The transport failed, or ended without a close frame ([`io::ErrorKind::UnexpectedEof`]).
     Io(io::Error),
     /// TLS failed: a certificate that is not trusted or has expired, say, or a peer that speaks
@@ -46,6 +52,8 @@ pub enum Error {
 pub enum Timeout {
     /// The opening handshake took too long.
     Handshake,
+    /// There was no connection to the server's host, or to the proxy, in the time for that.
+    Connect,
     /// The peer did not finish the closing handshake.
     Close,
     /// The peer took no byte for too long.
@@ -66,6 +74,19 @@ pub enum HandshakeError {
         error: ResponseError,
         /// The response, with up to 64 KiB of its body, if its head could be read.
         response: Option<Box<http::Response<bytes::Bytes>>>,
+    },
+    /// As a client: the server redirects more often than
+    /// [`Client::redirects`](crate::Client::redirects) allows.
+    TooManyRedirects {
+        /// The redirect that was not followed any more, with up to 64 KiB of its body.
+        response: Box<http::Response<bytes::Bytes>>,
+    },
+    /// As a client: the server redirects to what is no place of a WebSocket.
+    Location {
+        /// What is wrong with the `Location`.
+        error: UrlError,
+        /// The redirect, with up to 64 KiB of its body.
+        response: Box<http::Response<bytes::Bytes>>,
     },
     /// As a server: the request was refused.
     Request(RequestError),
@@ -107,7 +128,9 @@ impl Error {
     /// | [`Io`](Self::Io): the transport failed, ended without a close frame (1006) or could not be opened | yes, unless it is of the kind `Unsupported` or `InvalidInput` |
     /// | [`Timeout`](Self::Timeout), and a message that stalled | yes |
     /// | the server answered the handshake with 408, 425, 429 or a status from 500 on | yes, but for 501 and 505, which are about what it can do |
-    /// | any other answer to the handshake, 401 and 404 for instance | no |
+    /// | any other answer to the handshake, 401, 404 and redirects that are not followed for instance | no |
+    /// | [`Proxy`](Self::Proxy): the proxy refused with one of those statuses, or by SOCKS, which says less | yes |
+    /// | any other refusal of a proxy's, or no answer that can be read | no |
     /// | the peer closed with 1001, 1011, 1012, 1013 or 1014: it goes, fails, restarts, is overloaded, or what is behind it fails | yes |
     /// | the peer closed with any other code: it is done (1000, 1005), does not like what we do (1002, 1003, 1007 to 1010), or has a reason of its own (3000 to 4999) | no |
     /// | this end closed, by [`max_lifetime`](crate::Options::max_lifetime) | yes |
@@ -122,10 +145,12 @@ impl Error {
                 io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput
             ),
             Self::Timeout(_) | Self::Protocol(ProtocolError::MessageStalled) => true,
-            Self::Handshake(error) => error.status().is_some_and(|status| match status.as_u16() {
-                501 | 505 => false,
-                status => matches!(status, 408 | 425 | 429 | 500..),
-            }),
+            Self::Handshake(error) => error.status().is_some_and(is_passing),
+            Self::Proxy(error) => match &**error {
+                ProxyError::Refused(response) => is_passing(response.status()),
+                ProxyError::Socks(_) => true,
+                _ => false,
+            },
             Self::ClosedWith(info) if info.initiator == Initiator::Local => true,
             Self::ClosedWith(info) => matches!(
                 info.code,
@@ -140,15 +165,27 @@ impl Error {
         }
     }
 
-    /// How long the server asks to be left alone: `Retry-After` of the response that refused the
-    /// handshake (RFC 9110 §10.2.3). A date is compared with that of the response, if it has one,
+    /// How long the server, or the proxy, asks to be left alone: `Retry-After` of the response that
+    /// refused the handshake (RFC 9110 §10.2.3). A date is compared with that of the response, if it has one,
     /// so that clocks which differ do no harm; one that has passed is zero.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Handshake(error) => retry_after(error.response()?.headers()),
+            Self::Proxy(error) => match &**error {
+                ProxyError::Refused(response) => retry_after(response.headers()),
+                _ => None,
+            },
             _ => None,
         }
+    }
+}
+
+/// Whether a refusal with this status may be gone the next time.
+fn is_passing(status: http::StatusCode) -> bool {
+    match status.as_u16() {
+        501 | 505 => false,
+        status => matches!(status, 408 | 425 | 429 | 500..),
     }
 }
 
@@ -172,9 +209,8 @@ impl HandshakeError {
     #[must_use]
     pub fn status(&self) -> Option<http::StatusCode> {
         match self {
-            Self::Response { .. } => self.response().map(http::Response::status),
             Self::Request(error) => Some(error.status()),
-            Self::Options(_) | Self::Header(_) => None,
+            _ => self.response().map(http::Response::status),
         }
     }
 
@@ -183,7 +219,8 @@ impl HandshakeError {
     pub fn response(&self) -> Option<&http::Response<bytes::Bytes>> {
         match self {
             Self::Response { response, .. } => response.as_deref(),
-            _ => None,
+            Self::TooManyRedirects { response } | Self::Location { response, .. } => Some(response),
+            Self::Request(_) | Self::Options(_) | Self::Header(_) => None,
         }
     }
 }
@@ -195,6 +232,7 @@ impl fmt::Display for Error {
             Self::Handshake(error) => error.fmt(f),
             Self::Send(error) => error.fmt(f),
             Self::Url(error) => error.fmt(f),
+            Self::Proxy(error) => error.fmt(f),
             Self::Io(error) => error.fmt(f),
             Self::Tls(error) => write!(f, "TLS failed: {error}"),
             Self::Timeout(timeout) => timeout.fmt(f),
@@ -219,6 +257,7 @@ impl fmt::Display for Timeout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Handshake => "the opening handshake took too long",
+            Self::Connect => "no connection could be opened in time",
             Self::Close => "the peer did not finish the closing handshake in time",
             Self::Write => "the peer took nothing for too long",
             Self::Heartbeat => "the peer did not answer the heartbeat",
@@ -231,6 +270,12 @@ impl fmt::Display for HandshakeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Response { error, .. } => error.fmt(f),
+            Self::TooManyRedirects { .. } => {
+                f.write_str("the server redirects more often than `Client::redirects` allows")
+            }
+            Self::Location { error, .. } => {
+                write!(f, "the server redirects to what is no WebSocket: {error}")
+            }
             Self::Request(error) => error.fmt(f),
             Self::Options(error) => error.fmt(f),
             Self::Header(error) => write!(f, "a header cannot be sent: {error}"),
@@ -243,6 +288,8 @@ impl std::error::Error for HandshakeError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Response { error, .. } => error.source(),
+            Self::Location { error, .. } => error.source(),
+            Self::TooManyRedirects { .. } => None,
             Self::Request(error) => error.source(),
             Self::Options(error) => error.source(),
             Self::Header(_) => None,
@@ -256,6 +303,7 @@ impl std::error::Error for Error {
         match self {
             Self::Handshake(error) => error.source(),
             Self::Url(error) => error.source(),
+            Self::Proxy(error) => error.source(),
             Self::Io(error) | Self::Tls(error) => error.source(),
             Self::Other(error) => error.source(),
             Self::Protocol(_) | Self::Send(_) | Self::Timeout(_) => None,
@@ -310,6 +358,12 @@ impl From<Error> for io::Error {
 impl From<UrlError> for Error {
     fn from(error: UrlError) -> Self {
         Self::Url(error)
+    }
+}
+
+impl From<ProxyError> for Error {
+    fn from(error: ProxyError) -> Self {
+        Self::Proxy(Box::new(error))
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use hybi_proto::handshake::body::Body;
-use hybi_proto::handshake::{HeadError, ResponseError, client, head};
+use hybi_proto::handshake::{HeadError, client, head};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -98,15 +98,14 @@ pub(crate) async fn read_response<S: Io>(
     }
 }
 
-/// The error that a refusal is, with as much of its body as is kept and comes in a short time:
-/// why it was refused matters less than that it was.
-pub(crate) async fn refusal<S: Io>(
+/// A refusal with as much of its body as is kept and comes in a short time: why it was refused
+/// matters less than that it was.
+pub(crate) async fn read_body<S: Io>(
     io: &mut S,
     response: Response<()>,
     mut rest: Vec<u8>,
-    error: ResponseError,
     deadline: Deadline,
-) -> HandshakeError {
+) -> Box<Response<Bytes>> {
     let mut body = Body::new(&response, BODY);
     // Whatever ends it early, what has come is given.
     let _ = deadline
@@ -121,11 +120,7 @@ pub(crate) async fn refusal<S: Io>(
             Ok(())
         }))
         .await;
-    let response = response.map(|()| Bytes::from(body.into_bytes()));
-    HandshakeError::Response {
-        error,
-        response: Some(Box::new(response)),
-    }
+    Box::new(response.map(|()| Bytes::from(body.into_bytes())))
 }
 
 async fn read_some<S: Io>(io: &mut S, buffer: &mut Vec<u8>) -> Result<()> {

@@ -1,7 +1,8 @@
 //! A WebSocket client and server for tokio: simple to use, thoroughly tested, safe on the open
 //! Internet by default.
 //!
-//! Begin at [`connect`] for a client and at [`Server`] for a server; both give a [`WebSocket`].
+//! Begin at [`connect`] for a client and at [`Server`] for a server; both give a [`WebSocket`]. A
+//! [`Client`] chooses the way to the servers.
 //!
 //! The order of the modules is the order of the layers: a module uses only those above it.
 #![forbid(unsafe_code)]
@@ -45,6 +46,7 @@ mod framed;
 mod driver;
 pub mod events;
 mod exchange;
+mod connect;
 mod client;
 mod backoff;
 pub mod session;
@@ -63,11 +65,13 @@ mod handover;
 pub use backoff::{Backoff, Jitter};
 pub use broadcast::Delivery;
 pub use bytes::Bytes;
-pub use client::{Connect, connect};
+pub use client::{Client, Connect, ConnectInfo, Redirect, connect};
 pub use clients::Clients;
+#[cfg(feature = "proxy")]
+pub use connect::Proxy;
 pub use driver::{Drive, drive};
 pub use duplex::Duplex;
-pub use error::{Error, HandshakeError, Result, Timeout};
+pub use error::{Error, HandshakeError, ProxyError, Result, Timeout};
 pub use http::{Request, Response, StatusCode, Uri};
 pub use hub::{Hub, Membership};
 pub use hybi_proto::close::{CloseInfo, Initiator};

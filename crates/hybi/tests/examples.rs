@@ -139,6 +139,119 @@ async fn a_broadcast_to_others_reaches_everyone_but_its_sender() {
     hears(&mut third, "two").await;
 }
 
+#[tokio::test]
+async fn a_client_and_a_server_say_something_to_each_other() {
+    let (mut server, addr) = Program::serve("server", &[]).await;
+    let url = format!("ws://{addr}/");
+    let mut client = Program::start("client", &[&url]);
+    let something = Some(r#"received: Text("something")"#);
+    assert_eq!(client.line().await.as_deref(), something);
+    assert_eq!(server.line().await.as_deref(), something);
+    let client = Program::start("send_binary", &[&url]);
+    assert!(client.end().await.0.success());
+    let line = server.line().await.unwrap();
+    assert!(line.starts_with("received: Binary("), "{line}");
+}
+
+#[tokio::test]
+async fn two_servers_share_a_port_and_no_clients() {
+    let (_server, addr) = Program::serve("two_servers", &[]).await;
+    let mut foo = enter(format!("ws://{addr}/foo")).await;
+    let mut other = enter(format!("ws://{addr}/foo")).await;
+    let mut bar = enter(format!("ws://{addr}/bar")).await;
+    says(&mut foo, "to foo").await;
+    hears(&mut foo, "to foo").await;
+    hears(&mut other, "to foo").await;
+    says(&mut bar, "to bar").await;
+    hears(&mut bar, "to bar").await;
+    assert_eq!(refused(hybi::connect(format!("ws://{addr}/"))).await, 404);
+}
+
+/// The status with which a client is turned away.
+async fn refused(connect: hybi::Connect) -> u16 {
+    match ends(connect).await {
+        Err(hybi::Error::Handshake(error)) => error.status().unwrap().as_u16(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn who_says_who_he_is_is_greeted() {
+    let (_server, addr) = Program::serve("authentication", &[]).await;
+    let connect = || hybi::connect(format!("ws://{addr}/"));
+    assert_eq!(refused(connect()).await, 401);
+    let connect = connect().header("authorization", "Bearer alice");
+    let mut ws = ends(connect).await.unwrap();
+    hears(&mut ws, "hello alice").await;
+}
+
+#[tokio::test]
+async fn a_client_is_told_its_address_by_proxy_or_without() {
+    let (_server, addr) = Program::serve("client_ip", &[]).await;
+    let connect = || hybi::connect(format!("ws://{addr}/"));
+    let mut ws = ends(connect()).await.unwrap();
+    hears(&mut ws, "your address is 127.0.0.1").await;
+    let connect = connect().header("x-forwarded-for", "198.51.100.1, 192.0.2.1");
+    let mut ws = ends(connect).await.unwrap();
+    hears(&mut ws, "your address is 192.0.2.1").await;
+}
+
+#[tokio::test]
+async fn tls_and_a_page_are_on_one_port() {
+    let folder = std::env::temp_dir().join(format!("hybi-tls-example-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let files = [made.cert.pem(), made.signing_key.serialize_pem()];
+    let [cert, key] = ["cert.pem", "key.pem"].map(|name| folder.join(name).display().to_string());
+    fs::write(&cert, &files[0]).unwrap();
+    fs::write(&key, &files[1]).unwrap();
+    let mut server = Program::start("tls_server", &[&cert, &key, "127.0.0.1:0"]);
+    let line = server.line().await.unwrap();
+    let addr = line.strip_prefix("listening on ").unwrap().to_owned();
+    let port = addr.rsplit(':').next().unwrap();
+    let tls = hybi::ClientTls::new()
+        .root_certificate_pem(&files[0])
+        .unwrap();
+    let client = hybi::Client::new().tls(tls);
+    let mut ws = ends(client.connect(format!("wss://localhost:{port}/")))
+        .await
+        .unwrap();
+    hears(&mut ws, "something").await;
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+#[tokio::test]
+async fn a_client_connects_through_a_proxy() {
+    let url = serve(|mut ws, _request| async move {
+        while let Some(message) = ws.recv().await? {
+            ws.send(message).await?;
+        }
+        Ok(())
+    })
+    .await;
+    let proxy = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = format!("http://{}", proxy.local_addr().unwrap());
+    let client = Program::start("proxy", &[&at, &url]);
+    let (mut tcp, _) = ends(proxy.accept()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(ends(tcp.read_u8()).await.unwrap());
+    }
+    let head = String::from_utf8(head).unwrap();
+    let target = head
+        .strip_prefix("CONNECT ")
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap();
+    let mut server = TcpStream::connect(target).await.unwrap();
+    tcp.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+    // The other end of it is the client's.
+    let copied = ends(tokio::io::copy_bidirectional(&mut tcp, &mut server));
+    let (status, stderr) = tokio::join!(client.end(), copied).0;
+    assert!(status.success(), "{stderr}");
+}
+
 /// Bytes that do not repeat in step with any buffer.
 fn noise(size: usize) -> Vec<u8> {
     let mut state = 1_u32;

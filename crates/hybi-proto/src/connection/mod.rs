@@ -137,6 +137,11 @@ impl Connection {
         }
     }
 
+    /// Where mask keys come from, from now on; a server has none.
+    pub fn set_mask_source(&mut self, source: MaskSource) {
+        self.encoder.set_mask_source(source);
+    }
+
     /// Compresses messages from now on, and takes compressed ones, as was agreed on.
     pub fn set_deflate(&mut self, deflate: &Deflate, params: Params) {
         let server = (

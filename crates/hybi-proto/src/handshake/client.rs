@@ -94,6 +94,11 @@ impl Options {
         self
     }
 
+    /// Those headers, for who looks at them once more before a redirect is followed.
+    pub fn headers_mut(&mut self) -> &mut HeaderMap {
+        &mut self.headers
+    }
+
     /// The same without what is meant for one server only: the credentials, `Authorization` and
     /// `Cookie`. See [`Target::trusts`].
     #[must_use]
@@ -171,6 +176,33 @@ pub fn request(
         headers.append(name, value.clone());
     }
     Ok(request)
+}
+
+/// Whether a request that the caller has had in hand still asks for what it was built to ask for:
+/// the caller's own headers may differ, and nothing else.
+///
+/// # Errors
+///
+/// [`OptionsError::RequestLine`], or [`OptionsError::Header`] with the one that was changed.
+pub fn compare(built: &Request<()>, changed: &Request<()>) -> Result<(), OptionsError> {
+    let line = |request: &Request<()>| {
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        (method, uri, request.version())
+    };
+    if line(built) != line(changed) {
+        return Err(OptionsError::RequestLine);
+    }
+    let same = |name: &&HeaderName| {
+        let values = |request: &Request<()>| {
+            let values = request.headers().get_all(*name).iter();
+            values.cloned().collect::<Vec<_>>()
+        };
+        values(built) == values(changed)
+    };
+    match OWN.iter().find(|name| !same(name)) {
+        Some(name) => Err(OptionsError::Header(name.clone())),
+        None => Ok(()),
+    }
 }
 
 /// The list of the subprotocols; none if there are none.

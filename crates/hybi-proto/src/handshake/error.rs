@@ -321,6 +321,8 @@ pub enum OptionsError {
     Credentials,
     /// A URL that is too long for a request over HTTP/2.
     Target,
+    /// The method, the target or the version of a request was changed that was to be looked at.
+    RequestLine,
 }
 
 impl fmt::Display for OptionsError {
@@ -340,6 +342,10 @@ impl fmt::Display for OptionsError {
             }
             Self::Credentials => f.write_str("the user name must not contain a colon"),
             Self::Target => f.write_str("the URL is too long"),
+            Self::RequestLine => f.write_str(
+                "the method, the target or the version of the request was changed; \
+                 change headers only",
+            ),
         }
     }
 }

@@ -1220,6 +1220,57 @@ fn credentials_authorization_and_cookies_are_taken_away_and_nothing_else() {
 }
 
 #[test]
+fn of_a_request_only_the_callers_own_headers_can_be_changed() {
+    let target = Target::parse("ws://example.com/chat").unwrap();
+    let options = client::Options::new().protocol("chat");
+    let key = Key::from_nonce([7; 16]);
+    let built = client::request(&target, Some(&key), &options).unwrap();
+    let judge = |change: fn(&mut Request<()>)| {
+        let mut changed = built.clone();
+        change(&mut changed);
+        client::compare(&built, &changed)
+    };
+    let value = HeaderValue::from_static;
+    assert_eq!(judge(|_| {}), Ok(()));
+    let more = judge(|request| {
+        let headers = request.headers_mut();
+        headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer x"));
+        headers.append(COOKIE, HeaderValue::from_static("a=b"));
+    });
+    assert_eq!(more, Ok(()));
+    let changes: [fn(&mut Request<()>); 3] = [
+        |request| *request.method_mut() = Method::POST,
+        |request| *request.uri_mut() = Uri::from_static("/other"),
+        |request| *request.version_mut() = http::Version::HTTP_10,
+    ];
+    for change in changes {
+        assert_eq!(judge(change), Err(OptionsError::RequestLine));
+    }
+    for name in [
+        "host",
+        "upgrade",
+        "connection",
+        "sec-websocket-key",
+        "sec-websocket-protocol",
+        "sec-websocket-extensions",
+        "origin",
+        "content-length",
+    ] {
+        let fault = Err(OptionsError::Header(HeaderName::from_static(name)));
+        let mut other = built.clone();
+        other.headers_mut().insert(name, value("other"));
+        assert_eq!(client::compare(&built, &other), fault);
+        let mut repeated = built.clone();
+        repeated.headers_mut().append(name, value("other"));
+        assert_eq!(client::compare(&built, &repeated), fault);
+        let mut without = built.clone();
+        if without.headers_mut().remove(name).is_some() {
+            assert_eq!(client::compare(&built, &without), fault);
+        }
+    }
+}
+
+#[test]
 fn further_headers_stand_in_the_answer_and_cannot_change_the_handshake() {
     let mut accepted = judge(PLAIN.as_bytes()).unwrap();
     let plain = accepted.response();

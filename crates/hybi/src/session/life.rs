@@ -233,7 +233,7 @@ fn is_done(why: &Error) -> bool {
 
 /// One attempt: the opening handshake, and the hook.
 async fn open(connect: Arc<Connect>, hook: Option<Hook>, url: Arc<str>) -> Result<WebSocket> {
-    let ws = connect.open(&url).await?;
+    let (ws, _) = connect.open(&url).await?;
     let Some(hook) = hook else {
         return Ok(ws);
     };

@@ -10,10 +10,6 @@ use crate::io::Stream;
 pub(crate) struct ClientTls;
 
 impl ClientTls {
-    pub(crate) fn new() -> Self {
-        Self
-    }
-
     /// Refuses.
     pub(crate) async fn connect(&self, stream: Stream, host: &str) -> Result<Stream> {
         Ok(self.connect_with(stream, host, &[]).await?.0)

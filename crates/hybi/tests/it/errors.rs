@@ -5,18 +5,26 @@ use std::io;
 
 use hybi::test::Peer;
 use hybi::{
-    CloseCode, CloseError, Error, HandshakeError, OptionsError, ProtocolError, RequestError,
-    ResponseError, SendError, Timeout, UrlError,
+    CloseCode, CloseError, Error, HandshakeError, HeadError, OptionsError, ProtocolError,
+    ProxyError, RequestError, ResponseError, SendError, Timeout, UrlError,
 };
 
-fn refused(status: u16) -> Error {
+fn response(status: u16) -> Box<http::Response<bytes::Bytes>> {
     let response = http::Response::builder()
         .status(status)
         .body(bytes::Bytes::new());
+    Box::new(response.unwrap())
+}
+
+fn refused(status: u16) -> Error {
     Error::from(HandshakeError::Response {
         error: ResponseError::Upgrade,
-        response: Some(Box::new(response.unwrap())),
+        response: Some(response(status)),
     })
+}
+
+fn refused_by_proxy(status: u16) -> Error {
+    ProxyError::Refused(response(status)).into()
 }
 
 fn all() -> Vec<Error> {
@@ -29,9 +37,28 @@ fn all() -> Vec<Error> {
             response: None,
         }
         .into(),
+        HandshakeError::TooManyRedirects {
+            response: response(302),
+        }
+        .into(),
+        HandshakeError::Location {
+            error: UrlError::Scheme,
+            response: response(302),
+        }
+        .into(),
         HandshakeError::Request(RequestError::Upgrade).into(),
         HandshakeError::Header("line break".into()).into(),
         HandshakeError::Options(OptionsError::Protocol("a b".into())).into(),
+        HandshakeError::Options(OptionsError::RequestLine).into(),
+        ProxyError::Url.into(),
+        ProxyError::Scheme.into(),
+        ProxyError::Credentials.into(),
+        refused_by_proxy(407),
+        refused_by_proxy(403),
+        ProxyError::Answer(ResponseError::Head(HeadError::NotHttp)).into(),
+        ProxyError::Answer(ResponseError::TooManyInformational).into(),
+        ProxyError::Early.into(),
+        ProxyError::Socks("no route".into()).into(),
         Error::Send(SendError::Full),
         Error::Send(SendError::ControlTooLong),
         CloseError::Code(CloseCode::new(999)).into(),
@@ -39,6 +66,7 @@ fn all() -> Vec<Error> {
         Error::Url(UrlError::Fragment),
         io::Error::from(io::ErrorKind::BrokenPipe).into(),
         Error::Timeout(Timeout::Handshake),
+        Error::Timeout(Timeout::Connect),
         Error::Timeout(Timeout::Close),
         Error::Timeout(Timeout::Write),
         Error::Closed,
@@ -130,7 +158,12 @@ fn what_may_pass_by_itself_is_retryable() {
         (505, false),
     ] {
         assert_eq!(refused(status).is_retryable(), expected, "{status}");
+        let by_proxy = refused_by_proxy(status).is_retryable();
+        assert_eq!(by_proxy, expected, "{status}");
     }
+    assert!(!refused_by_proxy(407).is_retryable());
+    assert!(Error::from(ProxyError::Socks("no route".into())).is_retryable());
+    assert!(Error::Timeout(Timeout::Connect).is_retryable());
     assert!(Error::from(io::Error::from(io::ErrorKind::ConnectionRefused)).is_retryable());
     assert!(!Error::from(io::Error::from(io::ErrorKind::Unsupported)).is_retryable());
     assert!(Error::Timeout(Timeout::Handshake).is_retryable());
@@ -141,6 +174,11 @@ fn what_may_pass_by_itself_is_retryable() {
         Error::Closed,
         Error::other("no"),
         Error::Url(UrlError::Fragment),
+        ProxyError::Early.into(),
+        HandshakeError::TooManyRedirects {
+            response: response(302),
+        }
+        .into(),
     ] {
         assert!(!error.is_retryable(), "{error:?}");
     }

@@ -7,6 +7,7 @@ mod support;
 mod bulk;
 mod cancel;
 mod close;
+mod connecting;
 mod deadlines;
 #[cfg(feature = "deflate")]
 mod deflate;
@@ -33,6 +34,8 @@ mod hostile;
 mod opening;
 mod pings;
 mod routes;
+mod proxies;
+mod redirects;
 mod session;
 mod share;
 mod shutdown;
