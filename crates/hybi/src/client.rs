@@ -6,13 +6,14 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue, Response, Uri};
+use http::{HeaderName, HeaderValue, Request, Response, Uri};
 use hybi_proto::handshake::{Credentials, Key, Target, Version, client, head};
 use tokio::net::TcpStream;
 
 use crate::entropy;
 use crate::error::{Error, HandshakeError, Result};
 use crate::exchange::{self, Deadline};
+use crate::http2;
 use crate::io::{Io, Stream};
 use crate::options::Options;
 use crate::shared::Agreed;
@@ -36,6 +37,7 @@ pub fn connect(url: impl Into<String>) -> Connect {
         url: url.into(),
         request: client::Options::new().deflate(Options::new().get().deflate(true)),
         options: Options::new(),
+        http2: false,
         connector: None,
         fault: None,
     }
@@ -57,6 +59,7 @@ pub struct Connect {
     pub(crate) url: String,
     request: client::Options,
     pub(crate) options: Options,
+    http2: bool,
     connector: Option<Connector>,
     fault: Option<http::Error>,
 }
@@ -123,6 +126,18 @@ impl Connect {
         self
     }
 
+    /// Speaks over HTTP/2 (RFC 8441) on a connection of its own (default no: over HTTP/1.1). The
+    /// server must be known to speak HTTP/2 there: nothing is tried first. One that has no
+    /// WebSockets over HTTP/2 is [`ResponseError::ConnectProtocol`]. It may send 1 MiB ahead of
+    /// what is read, and up to 256 KiB are copied out for it. Without the feature `http2` it is
+    /// an [`Error::Io`] of the kind `Unsupported`.
+    ///
+    /// [`ResponseError::ConnectProtocol`]: crate::ResponseError::ConnectProtocol
+    pub fn http2(mut self, on: bool) -> Self {
+        self.http2 = on;
+        self
+    }
+
     /// Opens the transport another way than by plain TCP (the default): over TLS, by a proxy, in
     /// memory. The connector gets the URL, without fragment and credentials, and gives a
     /// [`TcpStream`] or any other stream in a [`Stream::new`]; a `wss:` URL is its to encrypt. It runs
@@ -158,8 +173,13 @@ impl Connect {
     ///
     /// # Errors
     ///
-    /// As awaiting it, but for those of connecting.
+    /// As awaiting it, but for those of connecting. [`http2`](Self::http2) cannot run over a
+    /// stream of another type than it gives: have a [`connector`](Self::connector) give the stream.
     pub async fn over<S: Io>(self, stream: S) -> Result<WebSocket<S>> {
+        if self.http2 {
+            let why = "HTTP/2 needs its stream from a connector, not by `over`";
+            return Err(Error::Io(io::Error::new(io::ErrorKind::InvalidInput, why)));
+        }
         let target = Target::parse(&self.url)?;
         let question = self.question(&target)?;
         let deadline = Deadline::after(self.options.get().handshake_timeout);
@@ -170,13 +190,20 @@ impl Connect {
     /// Connects to this URL, with all else as it was chosen.
     pub(crate) async fn open(&self, url: &str) -> Result<WebSocket> {
         let target = Target::parse(url)?;
-        let question = self.question(&target)?;
         let deadline = Deadline::after(self.options.get().handshake_timeout);
-        let answer = pin!(async {
-            let stream = self.transport(&target).await?;
-            self.ask(question, stream).await
-        });
-        let answered = deadline.run(answer).await?;
+        let answered = if self.http2 {
+            let request = self.request(&target, None)?;
+            deadline
+                .run(pin!(self.ask_over_http2(&target, request)))
+                .await?
+        } else {
+            let question = self.question(&target)?;
+            let answer = pin!(async {
+                let stream = self.transport(&target).await?;
+                self.ask(question, stream).await
+            });
+            deadline.run(answer).await?
+        };
         let ws: WebSocket = self.judge(&target, answered, deadline).await?;
         {
             let link = ws.handle().lock();
@@ -201,15 +228,18 @@ impl Connect {
 
     /// The head of the request, made before anything is connected, and its key.
     fn question(&self, target: &Target) -> Result<(Key, Vec<u8>)> {
+        let key = Key::from_nonce(entropy::nonce());
+        let mut head = Vec::new();
+        head::write_request(&self.request(target, Some(&key))?, &mut head);
+        Ok((key, head))
+    }
+
+    fn request(&self, target: &Target, key: Option<&Key>) -> Result<Request<()>> {
         if let Some(fault) = &self.fault {
             return Err(HandshakeError::Header(fault.to_string()).into());
         }
-        let key = Key::from_nonce(entropy::nonce());
-        let request = client::request(target, Some(&key), &self.request);
-        let request = request.map_err(HandshakeError::Options)?;
-        let mut head = Vec::new();
-        head::write_request(&request, &mut head);
-        Ok((key, head))
+        let request = client::request(target, key, &self.request);
+        Ok(request.map_err(HandshakeError::Options)?)
     }
 
     /// Sends the request and reads the head of the answer.
@@ -219,9 +249,25 @@ impl Connect {
             exchange::read_response(&mut stream, self.options.get().head).await?;
         Ok(Answered {
             stream,
-            key,
+            key: Some(key),
             response,
             rest,
+        })
+    }
+
+    /// The same over HTTP/2, where no key is needed.
+    async fn ask_over_http2(
+        &self,
+        target: &Target,
+        request: Request<()>,
+    ) -> Result<Answered<Stream>> {
+        let stream = self.transport(target).await?;
+        let (response, stream) = http2::ask(stream, request, self.options.get().head).await?;
+        Ok(Answered {
+            stream,
+            key: None,
+            response,
+            rest: Vec::new(),
         })
     }
 
@@ -238,7 +284,7 @@ impl Connect {
             response,
             rest,
         } = answered;
-        let agreed = match client::verify(Some(&key), &self.request, &response) {
+        let agreed = match client::verify(key.as_ref(), &self.request, &response) {
             Ok(agreed) => agreed,
             Err(error) => {
                 let refusal = exchange::refusal(&mut stream, response, rest, error, deadline);
@@ -260,7 +306,7 @@ impl Connect {
 /// What a server has answered, head only.
 struct Answered<S> {
     stream: S,
-    key: Key,
+    key: Option<Key>,
     response: Response<()>,
     /// What came behind the head.
     rest: Vec<u8>,

@@ -45,6 +45,11 @@ mod framed;
 mod driver;
 pub mod events;
 mod exchange;
+#[cfg(feature = "http2")]
+mod http2;
+#[cfg(not(feature = "http2"))]
+#[path = "http2/off.rs"]
+mod http2;
 mod client;
 mod backoff;
 pub mod session;
@@ -53,6 +58,10 @@ mod clients;
 mod hub;
 mod shutdown;
 mod incoming;
+#[cfg(feature = "hyper")]
+pub mod upgrade;
+#[cfg(feature = "axum")]
+pub mod axum;
 pub mod server;
 #[cfg(feature = "test-util")]
 pub mod test;
@@ -95,6 +104,8 @@ pub use shared::ConnectionId;
 pub use shutdown::{Report, ServerHandle, Shutdown};
 pub use socket::{Role, WebSocket};
 pub use stats::Stats;
+#[cfg(feature = "hyper")]
+pub use upgrade::{Upgrade, upgrade};
 
 /// The examples of the README are tested with those of the docs.
 #[cfg(doctest)]

@@ -36,3 +36,6 @@ mod shutdown;
 mod unframed;
 mod withdrawn;
 mod written;
+mod hyper;
+mod axum;
+mod http2;
