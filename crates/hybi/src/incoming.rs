@@ -193,11 +193,10 @@ pub(crate) async fn receive<S: Io>(
         return Ok(Received::Plain(stream, request));
     }
     match server::accept(&request, judge, Via::Http1) {
-        Ok(accepted) => Ok(Received::Handshake(Handshake {
-            door: Door::Stream(stream, rest),
-            request,
-            accepted,
-        })),
+        Ok(accepted) => {
+            let door = Door::Stream(stream, rest);
+            Ok(Received::Handshake(Handshake::new(door, request, accepted)))
+        }
         Err(error) => Err(refuse(stream, HandshakeError::Request(error).into()).await),
     }
 }
@@ -227,6 +226,14 @@ pub(crate) fn open<S: Io>(
 }
 
 impl<S: Io> Handshake<S> {
+    pub(crate) fn new(door: Door<S>, request: Request<()>, accepted: Accepted) -> Self {
+        Self {
+            door,
+            request,
+            accepted,
+        }
+    }
+
     /// Answers positively.
     pub(crate) async fn accept(self, options: &Options) -> Result<(WebSocket<S>, Request<()>)> {
         let (stream, rest) = self.door.open(self.accepted.response()).await?;

@@ -338,7 +338,7 @@ async fn informational_answers_are_skipped_as_far_as_they_end() {
             }
             settle().await;
             let _open = respond.send_response(Response::new(()), false);
-            std::future::pending().await
+            std::future::pending::<()>().await;
         });
         let opened = ends(connect).await;
         assert_eq!(opened.is_ok(), opens, "{count}: {opened:?}");
@@ -362,7 +362,7 @@ async fn a_head_has_no_more_headers_than_the_options_allow() {
                 headers.append("x", "y".parse().unwrap());
             }
             let _open = respond.send_response(response, false);
-            std::future::pending().await
+            std::future::pending::<()>().await;
         });
         let connect = connect.options(Options::new().max_headers(10));
         let opened = ends(connect).await;
@@ -377,7 +377,7 @@ async fn a_reset_of_the_stream_is_the_reset_of_a_connection() {
         let mut stream = respond.send_response(Response::new(()), false).unwrap();
         settle().await;
         stream.send_reset(Reason::CANCEL);
-        std::future::pending().await
+        std::future::pending::<()>().await;
     });
     let mut ws = ends(connect).await.unwrap();
     match ends(ws.recv()).await.unwrap_err() {

@@ -15,13 +15,15 @@ use hybi::events::{Handler, Peer};
 use hybi::test::Frame;
 use hybi::{
     Bytes, CloseCode, CloseInfo, Deflate, Error, HandshakeError, Initiator, Message, MessageRef,
-    Options, Origins, Request, RequestError, Response, Server, Timeout, Upgrade, WebSocket,
+    Options, Origins, Request, RequestError, Response, Server, Stream, Timeout, Upgrade, WebSocket,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
+use tokio_rustls::rustls::{self, pki_types::PrivateKeyDer};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::support::{ends, masked, unmasked};
 
@@ -532,4 +534,71 @@ async fn a_unix_socket_is_taken_out_too() {
     let mut ws = ends(hybi::connect("ws://h").over(client)).await.unwrap();
     ws.send("hello").await.unwrap();
     assert_eq!(ends(ws.recv()).await.unwrap(), Some("hello".into()));
+}
+
+/// The two ends of TLS, for `localhost`; the client asks for this protocol.
+fn tls(alpn: &str) -> (TlsAcceptor, TlsConnector) {
+    let names = ["localhost".to_owned()];
+    let made = rcgen::generate_simple_self_signed(names).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut server = rustls::ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let mut client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    client.alpn_protocols = vec![alpn.into()];
+    (Arc::new(server).into(), Arc::new(client).into())
+}
+
+#[tokio::test]
+async fn tls_carries_both_versions_and_is_taken_out_of_the_first() {
+    for (alpn, http2) in [("http/1.1", false), ("h2", true)] {
+        let (acceptor, connector) = tls(alpn);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (tell, mut told) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let (tcp, _) = listener.accept().await.unwrap();
+            let tls = TokioIo::new(acceptor.accept(tcp).await.unwrap());
+            let service = service_fn(move |mut request: Request<Incoming>| {
+                let upgrade: Upgrade<Body> = hybi::upgrade(&mut request).unwrap();
+                let tell = tell.clone();
+                let response = upgrade.on_upgrade(move |ws, request| {
+                    tell.send(ws.peer_addr()).unwrap();
+                    echo(ws, request)
+                });
+                ready(Ok::<_, Infallible>(response))
+            });
+            let mut builder = auto::Builder::new(TokioExecutor::new());
+            builder.http2().enable_connect_protocol();
+            let _ = builder.serve_connection_with_upgrades(tls, service).await;
+        });
+        let connect = hybi::connect("wss://localhost/").http2(http2);
+        let connect = connect.connector(move |_| {
+            let connector = connector.clone();
+            async move {
+                let tcp = TcpStream::connect(address).await?;
+                let name = "localhost".try_into().unwrap();
+                Ok(Stream::new(connector.connect(name, tcp).await?))
+            }
+        });
+        let mut ws = ends(connect).await.unwrap();
+        let peer = told.recv().await.unwrap();
+        assert_eq!(peer.is_some(), !http2);
+        let message = Message::from(vec![7; 1 << 20]);
+        ws.send(message.clone()).await.unwrap();
+        assert!(ends(ws.recv()).await.unwrap() == Some(message), "{alpn}");
+        let info = ends(ws.close(CloseCode::NORMAL, "")).await.unwrap();
+        assert!(info.clean, "{info:?}");
+    }
 }
