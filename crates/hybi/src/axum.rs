@@ -1,6 +1,6 @@
 //! WebSockets in a server of axum's: the extractor of an opening handshake.
 //!
-//! It is [`upgrade`](crate::upgrade) behind axum's traits, over HTTP/1 and HTTP/2, and judges
+//! It is [`upgrade`](mod@crate::upgrade) behind axum's traits, over HTTP/1 and HTTP/2, and judges
 //! nothing by itself. Over HTTP/2 a handshake is a CONNECT: route it with `any`.
 
 use std::fmt;

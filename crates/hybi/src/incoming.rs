@@ -127,6 +127,7 @@ pub(crate) enum Door<S> {
     /// A stream, and what came on it behind the head.
     Stream(S, Vec<u8>),
     /// Another HTTP server: it takes the answer, and gives the stream if that is positive.
+    #[allow(dead_code, reason = "only the feature `tower` makes one")]
     Server {
         answer: oneshot::Sender<Response<Bytes>>,
         upgraded: Upgraded<S>,
