@@ -246,6 +246,24 @@ async fn a_handler_that_is_called_answers_what_it_is_told() {
     ends(ws.close(CloseCode::NORMAL, "")).await.unwrap();
 }
 
+#[tokio::test]
+async fn a_route_of_axums_serves_a_page_and_an_echo_over_both_versions_of_http() {
+    let (_server, addr) = Program::serve("axum_echo", &[]).await;
+    let mut tcp = TcpStream::connect(&addr).await.unwrap();
+    let request = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    tcp.write_all(request.as_bytes()).await.unwrap();
+    let mut page = String::new();
+    ends(tcp.read_to_string(&mut page)).await.unwrap();
+    assert!(page.contains("new WebSocket"), "{page}");
+    for http2 in [false, true] {
+        let connect = hybi::connect(format!("ws://{addr}/")).http2(http2);
+        let mut ws = ends(async { connect.await }).await.unwrap();
+        says(&mut ws, "hello").await;
+        hears(&mut ws, "hello").await;
+        ends(ws.close(CloseCode::NORMAL, "")).await.unwrap();
+    }
+}
+
 async fn chats((_server, addr): (Program, String)) {
     let visit = async |room: &str, name: &str| {
         let url = format!("ws://{addr}/{room}?{name}");

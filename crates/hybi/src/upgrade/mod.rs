@@ -7,6 +7,11 @@
 //! Over HTTP/1 the connection is served with upgrades (`with_upgrades` of hyper,
 //! `serve_connection_with_upgrades` of hyper-util). Over HTTP/2 its builder is told to
 //! `enable_connect_protocol` (RFC 8441 §3), and the handshake is a CONNECT.
+//!
+//! To the server a connection of HTTP/1 has ended when it is upgraded: its own shutdown neither
+//! waits for the WebSocket nor closes it; who wants that keeps a [`Sender`](crate::Sender) of each.
+//! What a client over HTTP/2 does not take waits in the server's memory, up to three times the
+//! backlog beside our own, and may stay there as long as the client's connection.
 
 #[cfg(feature = "tls")]
 mod tls;

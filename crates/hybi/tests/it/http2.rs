@@ -398,6 +398,38 @@ async fn a_client_that_aborts_resets_the_stream() {
     ends(served).await.unwrap();
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_handshake_that_takes_too_long_takes_its_request_back() {
+    let (connect, theirs) = client();
+    let served = by_hand(theirs, |mut respond| async move {
+        let reason = poll_fn(|cx| respond.poll_reset(cx)).await.unwrap();
+        assert_eq!(reason, Reason::CANCEL);
+    });
+    let failed = ends(connect).await.unwrap_err();
+    assert!(
+        matches!(failed, Error::Timeout(Timeout::Handshake)),
+        "{failed:?}"
+    );
+    ends(served).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_is_no_larger_than_the_options_allow() {
+    for (size, opens) in [(1000, true), (5000, false)] {
+        let (connect, theirs) = client();
+        by_hand(theirs, move |mut respond| async move {
+            let mut response = Response::new(());
+            let value = "x".repeat(size).parse().unwrap();
+            response.headers_mut().insert("x", value);
+            let _open = respond.send_response(response, false);
+            std::future::pending::<()>().await;
+        });
+        let connect = connect.options(Options::new().max_head(4000));
+        let opened = ends(connect).await;
+        assert_eq!(opened.is_ok(), opens, "{size}: {opened:?}");
+    }
+}
+
 #[tokio::test]
 async fn many_clients_talk_at_once_over_tcp() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
