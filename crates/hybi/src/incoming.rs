@@ -135,31 +135,31 @@ pub(crate) enum Door<S> {
     /// A stream, and what came on it behind the head.
     Stream(S, Vec<u8>),
     /// Another HTTP server: it takes the answer, and gives the stream if that is positive.
-    #[allow(dead_code)] // it takes the feature `tower`
+    #[allow(dead_code, reason = "only the feature `tower` makes one")]
     Server {
         answer: oneshot::Sender<Response<Bytes>>,
         upgraded: Upgraded<S>,
     },
 }
 
-/// The stream that another HTTP server gives when it has answered.
-pub(crate) type Upgraded<S> = Pin<Box<dyn Future<Output = Result<S>> + Send + Sync>>;
+/// The stream that another HTTP server gives when it has answered, and what it has read of it.
+pub(crate) type Upgraded<S> = Pin<Box<dyn Future<Output = Result<(S, Bytes)>> + Send + Sync>>;
 
 impl<S: Io> Door<S> {
     /// Answers positively: from now on the stream carries frames, and these bytes of them are
     /// here.
-    async fn open(self, response: Response<()>) -> Result<(S, Vec<u8>)> {
+    async fn open(self, response: Response<()>) -> Result<(S, Bytes)> {
         match self {
             Self::Stream(mut stream, rest) => {
                 let mut head = Vec::new();
                 head::write_response(&response.map(|()| ""), &mut head);
                 exchange::write(&mut stream, &head).await?;
-                Ok((stream, rest))
+                Ok((stream, rest.into()))
             }
             Self::Server { answer, upgraded } => {
                 let response = response.map(|()| Bytes::new());
                 answer.send(response).map_err(|_| Error::Closed)?;
-                Ok((upgraded.await?, Vec::new()))
+                upgraded.await
             }
         }
     }
@@ -192,6 +192,19 @@ impl<S: fmt::Debug> fmt::Debug for Door<S> {
     }
 }
 
+/// Opens the WebSocket of a handshake that has been answered.
+pub(crate) fn open<S: Io>(
+    stream: S,
+    rest: &[u8],
+    request: &Request<()>,
+    accepted: &Accepted,
+    options: &Options,
+) -> WebSocket<S> {
+    let uri = request.uri().to_string();
+    let agreed = Agreed::new(&uri, accepted.protocol(), accepted.extensions());
+    WebSocket::open(stream, Role::Server, options, rest, agreed)
+}
+
 impl<S: Io> Handshake<S> {
     pub(crate) fn new(door: Door<S>, request: Request<()>, accepted: Accepted) -> Self {
         Self {
@@ -204,12 +217,7 @@ impl<S: Io> Handshake<S> {
     /// Answers positively.
     pub(crate) async fn accept(self, options: &Options) -> Result<(WebSocket<S>, Request<()>)> {
         let (stream, rest) = self.door.open(self.accepted.response()).await?;
-        let agreed = Agreed::new(
-            &self.request.uri().to_string(),
-            self.accepted.protocol(),
-            self.accepted.extensions(),
-        );
-        let ws = WebSocket::open(stream, Role::Server, options, &rest, agreed);
+        let ws = open(stream, &rest, &self.request, &self.accepted, options);
         Ok((ws, self.request))
     }
 }

@@ -47,6 +47,11 @@ mod driver;
 pub mod events;
 mod exchange;
 mod connect;
+#[cfg(feature = "http2")]
+mod http2;
+#[cfg(not(feature = "http2"))]
+#[path = "http2/off.rs"]
+mod http2;
 mod client;
 mod backoff;
 pub mod session;
@@ -56,6 +61,10 @@ mod clients;
 mod hub;
 mod shutdown;
 mod incoming;
+#[cfg(feature = "hyper")]
+pub mod upgrade;
+#[cfg(feature = "axum")]
+pub mod axum;
 pub mod server;
 #[cfg(feature = "test-util")]
 pub mod test;
@@ -105,6 +114,8 @@ pub use tls::{ClientTls, ServerTls, TlsInfo};
 /// The TLS below, for [`ClientTls::from_config`] and [`ServerTls::from_config`].
 #[cfg(feature = "tls")]
 pub use tokio_rustls::rustls;
+#[cfg(feature = "hyper")]
+pub use upgrade::{Upgrade, upgrade};
 
 /// The examples of the README are tested with those of the docs.
 #[cfg(doctest)]

@@ -252,6 +252,54 @@ async fn a_client_connects_through_a_proxy() {
     assert!(status.success(), "{stderr}");
 }
 
+#[tokio::test]
+async fn two_servers_and_a_page_are_in_one_server_of_hyper() {
+    let (_server, addr) = Program::serve("hyper_server", &[]).await;
+    for http2 in [false, true] {
+        for (path, heard) in [("echo", "hello"), ("shout", "HELLO")] {
+            let connect = hybi::connect(format!("ws://{addr}/{path}")).http2(http2);
+            let mut ws = ends(connect).await.unwrap();
+            says(&mut ws, "hello").await;
+            hears(&mut ws, heard).await;
+            ends(ws.close(CloseCode::NORMAL, "")).await.unwrap();
+        }
+    }
+    let page = ask(&addr, "GET / HTTP/1.1", "").await;
+    assert!(page.ends_with("a page"), "{page}");
+}
+
+#[tokio::test]
+async fn a_browser_logs_in_and_its_websocket_knows_the_session() {
+    let (_server, addr) = Program::serve("axum_session", &[]).await;
+    let url = format!("ws://{addr}/chat");
+    assert_eq!(refused(hybi::connect(&*url)).await, 401);
+    let page = ask(&addr, "GET / HTTP/1.1", "").await;
+    assert!(page.contains("new WebSocket("), "{page}");
+    let answer = ask(&addr, "POST /login HTTP/1.1\r\nContent-Length: 5", "alice").await;
+    let cookie = answer
+        .lines()
+        .find_map(|line| line.strip_prefix("set-cookie: "));
+    let cookie = cookie.unwrap().split(';').next().unwrap();
+    let connect = || hybi::connect(&*url).header("cookie", format!("a=b; {cookie}"));
+    let mut ws = ends(connect()).await.unwrap();
+    hears(&mut ws, "hello alice").await;
+    says(&mut ws, "hi").await;
+    hears(&mut ws, "alice says hi").await;
+    let logout = format!("POST /logout HTTP/1.1\r\nContent-Length: 0\r\nCookie: {cookie}");
+    ask(&addr, &logout, "").await;
+    assert_eq!(refused(connect()).await, 401);
+}
+
+/// The whole answer to a plain request.
+async fn ask(addr: &str, head: &str, body: &str) -> String {
+    let mut tcp = TcpStream::connect(addr).await.unwrap();
+    let request = format!("{head}\r\nHost: {addr}\r\nConnection: close\r\n\r\n{body}");
+    tcp.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    ends(tcp.read_to_string(&mut answer)).await.unwrap();
+    answer
+}
+
 /// Bytes that do not repeat in step with any buffer.
 fn noise(size: usize) -> Vec<u8> {
     let mut state = 1_u32;

@@ -234,6 +234,8 @@ pub enum ResponseError {
     Status(StatusCode),
     /// The HTTP version is not that of the request.
     HttpVersion,
+    /// A server of HTTP/2 has not allowed an extended CONNECT in its SETTINGS (RFC 8441 §3).
+    ConnectProtocol,
     /// `Upgrade` is missing, repeated or not `websocket`.
     Upgrade,
     /// `Connection` does not name `upgrade`.
@@ -271,6 +273,10 @@ impl fmt::Display for ResponseError {
                 );
             }
             Self::HttpVersion => "the server's answer is of another HTTP version than the request",
+            Self::ConnectProtocol => {
+                "the server has no WebSockets over HTTP/2 (SETTINGS_ENABLE_CONNECT_PROTOCOL): \
+                 connect over HTTP/1.1"
+            }
             Self::Upgrade => "the server's Upgrade header is not `websocket`",
             Self::Connection => "the server's Connection header does not name `upgrade`",
             Self::Accept => "the server's Sec-WebSocket-Accept does not answer our key",

@@ -37,6 +37,7 @@ pub struct Connect {
     pub(super) connector: Option<Connector>,
     pub(super) on_request: Option<OnRequest>,
     pub(super) mask_source: Option<fn() -> [u8; 4]>,
+    pub(super) http2: bool,
     /// A header that cannot be sent.
     pub(super) fault: Option<http::Error>,
 }
@@ -81,6 +82,7 @@ impl Connect {
             connector: None,
             on_request: None,
             mask_source: None,
+            http2: false,
             fault: None,
         }
     }
@@ -150,6 +152,19 @@ impl Connect {
     /// The version of the protocol (default 13).
     pub fn version(mut self, version: Version) -> Self {
         self.request = self.request.version(version);
+        self
+    }
+
+    /// Speaks over HTTP/2 (RFC 8441), on a connection of its own (default no: over HTTP/1.1). With a
+    /// `wss:` server it is used if the server chooses it by ALPN; a `ws:` server, or one that a
+    /// [`connector`](Self::connector) connects to, must be known to speak it. One that has no
+    /// WebSockets over HTTP/2 is [`ResponseError::ConnectProtocol`]. The server may send 1 MiB
+    /// ahead of what is read, and up to 256 KiB are copied out for it. Without the feature `http2`
+    /// it is an [`Error::Io`](crate::Error::Io) of the kind `Unsupported`.
+    ///
+    /// [`ResponseError::ConnectProtocol`]: crate::ResponseError::ConnectProtocol
+    pub fn http2(mut self, on: bool) -> Self {
+        self.http2 = on;
         self
     }
 

@@ -3,9 +3,11 @@
 //! To open a transport and to ask over it are two steps, so that any transport will do.
 
 use std::future::IntoFuture;
+use std::io;
 use std::pin::{Pin, pin};
 
 use http::{Request, Response};
+use hybi_proto::handshake::server::Via;
 use hybi_proto::handshake::{Key, Target, client, head};
 
 use super::connect::{Connect, ConnectInfo, Connector};
@@ -14,6 +16,7 @@ use crate::connect::Place;
 use crate::entropy;
 use crate::error::{HandshakeError, Result};
 use crate::exchange::{self, Deadline};
+use crate::http2;
 use crate::io::{Io, Stream};
 use crate::shared::Agreed;
 use crate::socket::{Role, WebSocket};
@@ -27,7 +30,8 @@ struct Question {
 /// What a server has answered, head only.
 struct Answered<S> {
     stream: S,
-    key: Key,
+    /// None over HTTP/2, where it is not needed.
+    key: Option<Key>,
     response: Response<()>,
     /// What came behind the head.
     rest: Vec<u8>,
@@ -61,10 +65,15 @@ impl Connect {
     ///
     /// # Errors
     ///
-    /// As awaiting it, but for those of connecting.
+    /// As awaiting it, but for those of connecting. [`http2`](Self::http2) cannot run over a
+    /// stream of another type than it gives: have a [`connector`](Self::connector) give the stream.
     pub async fn over<S: Io>(self, stream: S) -> Result<WebSocket<S>> {
+        if self.http2 {
+            let why = "HTTP/2 needs its stream from a connector, not by `over`";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why).into());
+        }
         let question = self.question(&self.url)?;
-        let request = question.request()?;
+        let request = question.request(Via::Http1)?;
         let deadline = self.deadline();
         let answer = self.ask(request, stream, ConnectInfo::default());
         let answered = deadline.run(pin!(answer)).await?;
@@ -94,11 +103,18 @@ impl Connect {
 
     /// Asks over a connection of its own.
     async fn answer(&self, question: &Question, deadline: Deadline) -> Result<Answered<Stream>> {
-        let request = question.request()?;
+        // What cannot be asked is found out before anything is connected.
+        let request = question.request(Via::Http1)?;
         let answer = async {
-            let stream = self.transport(&question.target, deadline).await?;
+            let (stream, via) = self.transport(&question.target, deadline).await?;
             let info = ConnectInfo::of(&stream);
-            self.ask(request, stream, info).await
+            match via {
+                Via::Http2 => {
+                    let (_, request) = question.request(via)?;
+                    self.ask_over_http2(request, stream, info).await
+                }
+                _ => self.ask(request, stream, info).await,
+            }
         };
         deadline.run(pin!(answer)).await
     }
@@ -123,38 +139,42 @@ impl Connect {
         })
     }
 
-    /// A stream to the server, on which nothing was said yet.
-    async fn transport(&self, target: &Target, deadline: Deadline) -> Result<Stream> {
+    /// A stream to the server, on which nothing was said yet, and what is to be spoken on it.
+    async fn transport(&self, target: &Target, deadline: Deadline) -> Result<(Stream, Via)> {
+        let wanted = if self.http2 { Via::Http2 } else { Via::Http1 };
         if let Some(Connector(connect)) = &self.connector {
-            return Ok(connect(target.uri()?).await?);
+            return Ok((connect(target.uri()?).await?, wanted));
         }
         let place = Place {
             host: target.host(),
             port: target.port(),
             secure: target.secure(),
         };
+        let both = [Via::Http2.alpn(), Via::Http1.alpn()];
+        let alpn = if self.http2 { &both[..] } else { &both[1..] };
         let dial = &self.client.0.dial;
-        match target.socket() {
-            Some(path) => dial.socket(path, place).await,
+        let (stream, chosen) = match target.socket() {
+            Some(path) => dial.socket(path, place, alpn).await?,
             None => {
                 let limits = self.options.get().head;
-                dial.host(place, limits, deadline).await
+                dial.host(place, alpn, limits, deadline).await?
             }
-        }
+        };
+        let via = match place.secure && chosen.as_deref() != Some(wanted.alpn()) {
+            true => Via::Http1,
+            false => wanted,
+        };
+        Ok((stream, via))
     }
 
     /// Sends the request and reads the head of the answer.
     async fn ask<S: Io>(
         &self,
-        (key, mut request): (Key, Request<()>),
+        (key, request): (Option<Key>, Request<()>),
         mut stream: S,
         info: ConnectInfo,
     ) -> Result<Answered<S>> {
-        if let Some(look) = &self.on_request {
-            let changed = look(request.clone(), info).await?;
-            client::compare(&request, &changed).map_err(HandshakeError::Options)?;
-            request = changed;
-        }
+        let request = self.look(request, info).await?;
         let mut head = Vec::new();
         head::write_request(&request, &mut head);
         exchange::write(&mut stream, &head).await?;
@@ -166,6 +186,33 @@ impl Connect {
             response,
             rest,
         })
+    }
+
+    /// The same over HTTP/2.
+    async fn ask_over_http2(
+        &self,
+        request: Request<()>,
+        stream: Stream,
+        info: ConnectInfo,
+    ) -> Result<Answered<Stream>> {
+        let request = self.look(request, info).await?;
+        let (response, stream) = http2::ask(stream, request, self.options.get().head).await?;
+        Ok(Answered {
+            stream,
+            key: None,
+            response,
+            rest: Vec::new(),
+        })
+    }
+
+    /// Has the caller take a last look at the request.
+    async fn look(&self, request: Request<()>, info: ConnectInfo) -> Result<Request<()>> {
+        let Some(look) = &self.on_request else {
+            return Ok(request);
+        };
+        let changed = look(request.clone(), info).await?;
+        client::compare(&request, &changed).map_err(HandshakeError::Options)?;
+        Ok(changed)
     }
 
     /// Where the answer leads, if it is a redirect that is to be followed.
@@ -214,7 +261,7 @@ impl Connect {
         mut answered: Answered<S>,
         deadline: Deadline,
     ) -> Result<(WebSocket<S>, Response<()>)> {
-        let verdict = client::verify(Some(&answered.key), &options, &answered.response);
+        let verdict = client::verify(answered.key.as_ref(), &options, &answered.response);
         let agreed = match verdict {
             Ok(agreed) => agreed,
             Err(error) => {
@@ -239,10 +286,10 @@ impl Connect {
 }
 
 impl Question {
-    /// The request, made before anything is connected, and its key.
-    fn request(&self) -> Result<(Key, Request<()>)> {
-        let key = Key::from_nonce(entropy::nonce());
-        let request = client::request(&self.target, Some(&key), &self.options);
+    /// The request, and its key.
+    fn request(&self, via: Via) -> Result<(Option<Key>, Request<()>)> {
+        let key = (via == Via::Http1).then(|| Key::from_nonce(entropy::nonce()));
+        let request = client::request(&self.target, key.as_ref(), &self.options);
         Ok((key, request.map_err(HandshakeError::Options)?))
     }
 }

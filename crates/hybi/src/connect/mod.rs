@@ -45,6 +45,9 @@ pub(crate) struct Dial {
     pub(crate) tls: ClientTls,
 }
 
+/// The protocol that a host has chosen by ALPN (RFC 7301).
+pub(crate) type Chosen = Option<Vec<u8>>;
+
 /// What gives the addresses of a host and a port.
 pub(crate) type Resolver = Arc<dyn Fn(String, u16) -> Resolving + Send + Sync>;
 
@@ -62,13 +65,15 @@ pub(crate) struct Place<'a> {
 
 impl Dial {
     /// A stream to this host, through the proxy that is for it, and over TLS if that is spoken
-    /// there. What the proxy answers is within these limits, and its reasons come until then.
+    /// there; and which of these protocols the host has chosen then. What the proxy answers is
+    /// within these limits, and its reasons come until then.
     pub(crate) async fn host(
         &self,
         place: Place<'_>,
+        alpn: &[&[u8]],
         limits: Limits,
         deadline: Deadline,
-    ) -> Result<Stream> {
+    ) -> Result<(Stream, Chosen)> {
         let stream = match self.proxies.choose(place)? {
             Some(proxy) => {
                 let stream = self.tcp(proxy.place()).await.map_err(of_proxy)?;
@@ -77,21 +82,31 @@ impl Dial {
             }
             None => self.tcp(place).await?,
         };
-        self.secured(stream, place).await
+        self.secured(stream, place, alpn).await
     }
 
     /// A stream to a Unix socket, which never goes through a proxy.
-    pub(crate) async fn socket(&self, path: &str, place: Place<'_>) -> Result<Stream> {
+    pub(crate) async fn socket(
+        &self,
+        path: &str,
+        place: Place<'_>,
+        alpn: &[&[u8]],
+    ) -> Result<(Stream, Chosen)> {
         let stream = self
             .in_time(pin!(async { Ok(unix::connect(path).await?) }))
             .await?;
-        self.secured(stream, place).await
+        self.secured(stream, place, alpn).await
     }
 
-    async fn secured(&self, stream: Stream, place: Place<'_>) -> Result<Stream> {
+    async fn secured(
+        &self,
+        stream: Stream,
+        place: Place<'_>,
+        alpn: &[&[u8]],
+    ) -> Result<(Stream, Chosen)> {
         match place.secure {
-            true => self.tls.connect(stream, place.host).await,
-            false => Ok(stream),
+            true => self.tls.connect_with(stream, place.host, alpn).await,
+            false => Ok((stream, None)),
         }
     }
 

@@ -3,6 +3,8 @@
 mod listen;
 mod routes;
 mod door;
+#[cfg(feature = "tower")]
+mod service;
 #[cfg(feature = "tls")]
 mod tls;
 
@@ -43,6 +45,8 @@ use routes::{Route, Routes, Serve};
 
 pub use listen::Builder;
 pub use routes::PathParams;
+#[cfg(feature = "tower")]
+pub use service::{Answer, Service};
 
 /// A WebSocket server on a listening socket.
 ///

@@ -1,0 +1,46 @@
+//! A handshake that another HTTP server has received, as it stands at the door of a
+//! [`Server`](crate::Server) which is a service of that other.
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hybi_proto::handshake::server::Via;
+use hyper::upgrade::OnUpgrade;
+use tokio::sync::oneshot;
+
+use crate::incoming::Door;
+use crate::io::Stream;
+
+/// A head, its door, and where the answer comes out.
+pub(crate) struct Caller {
+    pub(crate) request: Request<()>,
+    pub(crate) via: Via,
+    pub(crate) door: Door<Stream>,
+    pub(crate) answer: oneshot::Receiver<Response<Bytes>>,
+}
+
+/// As [`upgrade`](super::upgrade): `None` if the request is no handshake.
+pub(crate) fn door<T>(request: &mut Request<T>) -> Option<Caller> {
+    let via = super::via(request)?;
+    let stream = request.extensions_mut().remove::<OnUpgrade>();
+    let (sender, answer) = oneshot::channel();
+    let upgraded = async {
+        match stream {
+            Some(stream) => super::upgraded(stream).await,
+            None => Err(super::no_stream()),
+        }
+    };
+    Some(Caller {
+        request: super::head(request),
+        via,
+        door: Door::Server {
+            answer: sender,
+            upgraded: Box::pin(upgraded),
+        },
+        answer,
+    })
+}
+
+/// The answer as the other server can send it.
+pub(crate) fn response<B: From<Bytes>>(via: Via, response: Response<Bytes>) -> Response<B> {
+    super::response_over(via, response)
+}
