@@ -1,5 +1,6 @@
 //! The command line: what can be typed, what it means, what it defaults to.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
@@ -71,6 +72,26 @@ pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) deflate_options: DeflateOptions,
 
+    /// Certificate chain in PEM, to serve wss: and https:
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// Its key in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+
+    /// Origin that may connect, as https://example.com; may be given again [default: any]
+    #[arg(long, value_parser = origin)]
+    pub(crate) origin: Vec<String>,
+
+    /// Unix socket to listen on, instead of a port
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["host", "port"])]
+    pub(crate) unix: Option<PathBuf>,
+
+    /// Let other processes listen on the same port, and share the clients with them
+    #[arg(long, conflicts_with = "unix")]
+    pub(crate) reuse_port: bool,
+
     /// Worker threads [default: one for each core]
     #[arg(long, value_name = "N", value_parser = threads)]
     pub(crate) threads: Option<usize>,
@@ -90,6 +111,11 @@ impl Default for Serve {
             heartbeat_timeout: None,
             deflate: false,
             deflate_options: DeflateOptions::default(),
+            tls_cert: None,
+            tls_key: None,
+            origin: Vec::new(),
+            unix: None,
+            reuse_port: false,
             threads: None,
         }
     }
@@ -117,6 +143,43 @@ pub(crate) struct Connect {
     /// Origin to name in the handshake, as https://example.com
     #[arg(long, value_parser = origin)]
     pub(crate) origin: Option<String>,
+
+    /// Proxy to connect through, as http://proxy:3128 or socks5://user:password@proxy:1080, or
+    /// `env` for what HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY say
+    #[arg(long, value_name = "URL|env")]
+    pub(crate) proxy: Option<String>,
+
+    /// Follow redirects, 10 of them at most
+    #[arg(long)]
+    pub(crate) follow: bool,
+
+    /// Certificate in PEM of an authority to trust, too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cacert: Option<PathBuf>,
+
+    /// Certificate chain in PEM, to show who we are
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+
+    /// Its key in PEM
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+
+    /// Trust any certificate: for tests, for anybody may listen then
+    #[arg(long)]
+    pub(crate) insecure: bool,
+
+    /// Unix socket to connect to, instead of the URL's host and port
+    #[arg(long, value_name = "PATH", conflicts_with = "proxy")]
+    pub(crate) unix: Option<PathBuf>,
+
+    /// Speak HTTP/2, to a server that is known to
+    #[arg(long)]
+    pub(crate) http2: bool,
+
+    /// Connect again when the connection is lost, and keep what is typed until then
+    #[arg(long)]
+    pub(crate) reconnect: bool,
 
     /// Do not offer to compress messages
     #[arg(long, conflicts_with = "DeflateOptions")]
@@ -315,6 +378,11 @@ mod tests {
             &["serve", "--deflate-level", "10"],
             &["serve", "--deflate-window-bits", "8"],
             &["serve", "--deflate-mem-level", "0"],
+            &["serve", "--tls-cert", "a.pem"],
+            &["serve", "--tls-key", "a.pem"],
+            &["serve", "--unix", "a", "--port", "1"],
+            &["connect", "ws://h/", "--cert", "a.pem"],
+            &["connect", "ws://h/", "--unix", "a", "--proxy", "env"],
             &["connect", "ws://h/", "--no-deflate", "--deflate-level", "1"],
             &["connect"],
             &["connect", "ws://h/", "--header", "no colon"],

@@ -1,21 +1,75 @@
-//! `hybi connect`: lines of stdin out as text, messages in to stdout.
+//! `hybi connect`: from the command line to a connection, and how that has ended.
 //!
-//! One task owns the socket and waits for the three that can speak: the peer, stdin and the
-//! user's wish to stop.
+//! What happens in between is in [`talk`], and with `--reconnect` in [`session`].
 
-use std::io::{self, IsTerminal, Write};
+use std::fs;
+use std::io::{self, IsTerminal};
+use std::path::Path;
 
-use hybi::{CloseCode, Deflate, Error, HandshakeError, Message, Options, WebSocket};
+use hybi::{
+    Backoff, Client, ClientTls, CloseInfo, Connect, Deflate, Error, HandshakeError, Options, Proxy,
+    WebSocket,
+};
 
-use crate::args::Connect;
-use crate::escape::{binary, escape};
-use crate::lines;
+use crate::args;
+use crate::escape::escape;
 use crate::report::{Status, complain, say};
-use crate::stop::Stop;
+use crate::session;
+use crate::talk::{self, End};
 
 /// Talks until one side closes.
-pub(crate) async fn run(args: Connect) -> Status {
-    let mut connect = hybi::connect(args.url.as_str());
+pub(crate) async fn run(args: args::Connect) -> Status {
+    let again = args.reconnect;
+    let connect = match connect(args) {
+        Ok(connect) => connect,
+        Err(Wrong(what, error)) => {
+            complain(what, &*error);
+            return Status::Usage;
+        }
+    };
+    if again {
+        let mut session = connect.reconnect(Backoff::new());
+        let talked = session::talk(&mut session).await;
+        return end(talked, session.close_info());
+    }
+    // Until here Ctrl-C ends the process by itself: there is nothing to close yet.
+    let mut ws = match connect.await {
+        Ok(ws) => ws,
+        Err(error) => return not_connected(&error),
+    };
+    greet(&ws);
+    let talked = talk::talk(&mut ws).await;
+    end(talked, ws.close_info().as_ref())
+}
+
+/// An option that asks for what cannot be, and why it cannot.
+struct Wrong(&'static str, Box<dyn std::error::Error>);
+
+/// Says which option an error is about.
+fn about<T, E: std::error::Error + 'static>(
+    what: &'static str,
+) -> impl Fn(Result<T, E>) -> Result<T, Wrong> {
+    move |result| result.map_err(|error| Wrong(what, error.into()))
+}
+
+/// What the command line asks for.
+fn connect(args: args::Connect) -> Result<Connect, Wrong> {
+    let mut client = Client::new();
+    if let Some(proxy) = &args.proxy {
+        client = match proxy.as_str() {
+            "env" => client.proxy_from_env(),
+            url => client.proxy(about("--proxy")(Proxy::parse(url))?),
+        };
+    }
+    if args.follow {
+        client = client.redirects(REDIRECTS);
+    }
+    client = client.tls(tls(&args)?);
+    let url = match &args.unix {
+        Some(path) => at_socket(&args.url, path),
+        None => args.url,
+    };
+    let mut connect = client.connect(url).http2(args.http2);
     for (name, value) in args.header {
         connect = connect.header(name, value);
     }
@@ -26,22 +80,58 @@ pub(crate) async fn run(args: Connect) -> Status {
         connect = connect.origin(origin);
     }
     let deflate = (!args.no_deflate).then(|| Deflate::from(&args.deflate_options));
-    connect = connect.options(Options::new().deflate(deflate));
-    // Until here Ctrl-C ends the process by itself: there is nothing to close yet.
-    let mut ws = match connect.await {
-        Ok(ws) => ws,
-        Err(error) => {
-            complain("not connected", &error);
-            return match error {
-                Error::Url(_) => Status::Usage,
-                Error::Handshake(error) if is_usage(&error) => Status::Usage,
-                _ => Status::NotConnected,
-            };
-        }
+    Ok(connect.options(Options::new().deflate(deflate)))
+}
+
+fn tls(args: &args::Connect) -> Result<ClientTls, Wrong> {
+    let mut tls = ClientTls::new();
+    if let Some(path) = &args.cacert {
+        let pem = about("--cacert")(fs::read(path))?;
+        tls = about("--cacert")(tls.root_certificate_pem(pem))?;
+    }
+    if let (Some(cert), Some(key)) = (&args.cert, &args.key) {
+        let chain = about("--cert")(fs::read(cert))?;
+        let key = about("--key")(fs::read(key))?;
+        tls = about("--cert and --key")(tls.identity_pem(chain, key))?;
+    }
+    if args.insecure {
+        tls = tls.danger_accept_invalid_certs();
+    }
+    Ok(tls)
+}
+
+/// The same URL at a Unix socket, as far as it is one; what is not is said by the library.
+fn at_socket(url: &str, path: &Path) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
     };
-    greet(&ws);
-    match talk(&mut ws).await {
-        Ok(unsent) => farewell(&ws, unsent),
+    let secure = matches!(scheme.to_ascii_lowercase().as_str(), "wss" | "https");
+    let scheme = if secure { "wss+unix" } else { "ws+unix" };
+    let target = rest.find(['/', '?', '#']).map_or("", |at| &rest[at..]);
+    let slash = if target.starts_with('/') { "" } else { "/" };
+    let mut socket = String::new();
+    for b in path.as_os_str().as_encoded_bytes() {
+        match b {
+            b if b.is_ascii_alphanumeric() || b"/.-_".contains(b) => socket.push(char::from(*b)),
+            b => socket.push_str(&format!("%{b:02X}")),
+        }
+    }
+    format!("{scheme}:{socket}:{slash}{target}")
+}
+
+fn not_connected(error: &Error) -> Status {
+    complain("not connected", error);
+    match error {
+        Error::Url(_) => Status::Usage,
+        Error::Handshake(error) if is_usage(error) => Status::Usage,
+        _ => Status::NotConnected,
+    }
+}
+
+/// How it has ended.
+fn end(talked: Result<bool, End>, info: Option<&CloseInfo>) -> Status {
+    match talked {
+        Ok(unsent) => farewell(info, unsent),
         Err(End::Deaf) => Status::Done,
         Err(End::Impatient) => {
             say(format_args!("hybi: stopped without waiting for the close"));
@@ -66,76 +156,6 @@ fn is_usage(error: &HandshakeError) -> bool {
     )
 }
 
-/// An end that is no close.
-enum End {
-    /// Nobody reads stdout any more.
-    Deaf,
-    /// The user asked twice.
-    Impatient,
-    Lost(Error),
-    /// This machine's fault.
-    Local(&'static str, io::Error),
-}
-
-/// Talks until the connection is closed; tells whether a line was not sent.
-async fn talk(ws: &mut WebSocket) -> Result<bool, End> {
-    let mut stop = Stop::new().map_err(|error| End::Local("signals cannot be handled", error))?;
-    let mut lines =
-        lines::stdin(MAX_LINE).map_err(|error| End::Local("stdin cannot be read", error))?;
-    let mut unsent = false;
-    let sender = ws.sender();
-    let mut waiting: Option<String> = None;
-    loop {
-        // One waits for room while the other receives, so that two ends that both talk never wait
-        // for each other.
-        let line = tokio::select! {
-            message = ws.recv() => match message.map_err(End::Lost)? {
-                Some(message) => {
-                    print(&message)?;
-                    continue;
-                }
-                None => return Ok(unsent || waiting.is_some()),
-            },
-            permit = sender.reserve(), if waiting.is_some() => {
-                match (permit, waiting.take()) {
-                    (Ok(permit), Some(line)) => permit.commit(line),
-                    (Ok(_), None) => {}
-                    // A connection that is gone says so to `recv`, with what came before.
-                    (Err(error), _) => {
-                        complain("line not sent", &error);
-                        unsent = true;
-                    }
-                }
-                continue;
-            }
-            line = lines.recv(), if waiting.is_none() => line,
-            () = stop.wish() => break,
-        };
-        match line {
-            Some(Ok(line)) => waiting = Some(line),
-            Some(Err(why)) => {
-                say(format_args!("hybi: not sent: {}", escape(&why.to_string())));
-                unsent = true;
-            }
-            None => break,
-        }
-    }
-    unsent |= waiting.is_some();
-    tokio::select! {
-        closed = close(ws) => closed.map(|()| unsent),
-        () = stop.wish() => Err(End::Impatient),
-    }
-}
-
-/// Sends the close, and prints what the peer sent before it answers.
-async fn close(ws: &mut WebSocket) -> Result<(), End> {
-    ws.start_close(CloseCode::NORMAL, "").map_err(End::Lost)?;
-    while let Some(message) = ws.recv().await.map_err(End::Lost)? {
-        print(&message)?;
-    }
-    Ok(())
-}
-
 fn greet(ws: &WebSocket) {
     let protocol = ws
         .protocol()
@@ -154,8 +174,8 @@ fn greet(ws: &WebSocket) {
 }
 
 /// Says how the connection was closed.
-fn farewell(ws: &WebSocket, unsent: bool) -> Status {
-    let Some(info) = ws.close_info() else {
+fn farewell(info: Option<&CloseInfo>, unsent: bool) -> Status {
+    let Some(info) = info else {
         say(format_args!("hybi: connection lost"));
         return Status::Failed;
     };
@@ -174,19 +194,19 @@ fn farewell(ws: &WebSocket, unsent: bool) -> Status {
     }
 }
 
-fn print(message: &Message) -> Result<(), End> {
-    let mut out = io::stdout().lock();
-    let printed = match message {
-        Message::Text(text) => writeln!(out, "{}", escape(text)),
-        Message::Binary(bytes) => writeln!(out, "{}", binary(bytes)),
-    };
-    printed
-        .and_then(|()| out.flush())
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::BrokenPipe => End::Deaf,
-            _ => End::Local("stdout cannot be written", error),
-        })
-}
+/// As many as browsers would follow, roughly.
+const REDIRECTS: usize = 10;
 
-/// The longest line that is sent: a peer of this library takes no larger message by default.
-const MAX_LINE: usize = 16 << 20;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_at_a_socket_keeps_its_path_and_its_scheme() {
+        let at = |url| at_socket(url, Path::new("/tmp/a b:c.sock"));
+        assert_eq!(at("ws://h/x?y"), "ws+unix:/tmp/a%20b%3Ac.sock:/x?y");
+        assert_eq!(at("HTTPS://h:1"), "wss+unix:/tmp/a%20b%3Ac.sock:/");
+        assert_eq!(at("ws://h?y"), "ws+unix:/tmp/a%20b%3Ac.sock:/?y");
+        assert_eq!(at("no url"), "no url");
+    }
+}

@@ -9,6 +9,8 @@ mod lines;
 mod stop;
 mod args;
 mod serve;
+mod talk;
+mod session;
 mod connect;
 
 use std::future::Future;

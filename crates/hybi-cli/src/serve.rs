@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use hybi::{Deflate, Error, Heartbeat, Options, Origins, Server, WebSocket};
+use hybi::{Deflate, Error, Heartbeat, Options, Origins, Server, ServerTls, WebSocket};
 
 use crate::args::Serve;
 use crate::escape::escape;
@@ -22,22 +22,27 @@ pub(crate) async fn run(args: Serve, program: &str) -> Status {
             return Status::Failed;
         }
     };
-    let bound = Server::bind((args.host.as_str(), args.port)).await;
-    let server = match bound {
+    let tls = match tls(&args) {
+        Ok(tls) => tls,
+        Err(error) => {
+            complain("--tls-cert and --tls-key", &error);
+            return Status::Usage;
+        }
+    };
+    let mut server = match bind(&args).await {
         Ok(server) => server,
         Err(error) => {
             not_bound(&args, &error);
             return Status::Failed;
         }
     };
-    match server.local_addr() {
-        Ok(address) => greet(address, program),
-        Err(error) => complain("the address is not known", &error),
+    greet(&server, &args, program);
+    if let Some(tls) = tls {
+        server = server.tls(tls);
     }
     let serving = server
         .options(options(&args))
-        // Nothing here is worth protecting from other sites, and an echo server is for trying out.
-        .origins(Origins::Any)
+        .origins(origins(&args))
         .fallback(|request: Request<()>| plain(&request))
         .serve_until(|ws, _request| echo(ws), stop.wish());
     tokio::select! {
@@ -50,6 +55,29 @@ pub(crate) async fn run(args: Serve, program: &str) -> Status {
         },
         // Who asks twice does not want to wait for the clients.
         () = twice(&mut again) => Status::Done,
+    }
+}
+
+async fn bind(args: &Serve) -> Result<Server, Error> {
+    #[cfg(unix)]
+    if let Some(path) = &args.unix {
+        return Server::bind_unix(path).await;
+    }
+    let builder = Server::builder().reuse_port(args.reuse_port);
+    builder.bind((args.host.as_str(), args.port)).await
+}
+
+fn tls(args: &Serve) -> Result<Option<ServerTls>, Error> {
+    let files = args.tls_cert.as_ref().zip(args.tls_key.as_ref());
+    let tls = files.map(|(cert, key)| ServerTls::from_pem_files(cert, key));
+    tls.transpose()
+}
+
+fn origins(args: &Serve) -> Origins {
+    match args.origin.as_slice() {
+        // Nothing here is worth protecting from other sites, and an echo server is for trying out.
+        [] => Origins::Any,
+        list => Origins::List(list.to_vec()),
     }
 }
 
@@ -154,17 +182,32 @@ fn text(status: StatusCode, body: &'static str) -> Response<&'static str> {
     response
 }
 
-fn greet(address: SocketAddr, program: &str) {
-    let at = reachable(address);
+fn greet(server: &Server, args: &Serve, program: &str) {
+    let lines = match (&args.unix, server.local_addr()) {
+        (Some(path), _) => {
+            let path = path.display().to_string();
+            format!(
+                "hybi echoes at the Unix socket {path}\n\
+                 type in another terminal: {program} connect --unix {path} ws://localhost/\n"
+            )
+        }
+        (None, Ok(address)) => {
+            let at = reachable(address);
+            let (ws, http) = match args.tls_cert {
+                Some(_) => ("wss", "https"),
+                None => ("ws", "http"),
+            };
+            format!(
+                "hybi echoes at {ws}://{at}/\n\
+                 open in a browser: {http}://{at}/\n\
+                 or type in another terminal: {program} connect {ws}://{at}/\n"
+            )
+        }
+        (None, Err(error)) => return complain("the address is not known", &error),
+    };
     let mut out = io::stdout().lock();
     // Nobody has to read this: a server whose stdout is closed goes on.
-    let _ = writeln!(
-        out,
-        "hybi echoes at ws://{at}/\n\
-         open in a browser: http://{at}/\n\
-         or type in another terminal: {program} connect ws://{at}/\n\
-         Ctrl-C stops"
-    );
+    let _ = writeln!(out, "{lines}Ctrl-C stops");
     let _ = out.flush();
 }
 
@@ -180,6 +223,15 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 }
 
 fn not_bound(args: &Serve, error: &Error) {
+    if let Some(path) = &args.unix {
+        let path = path.display().to_string();
+        let causes = causes(error);
+        return say(format_args!(
+            "hybi: cannot listen on {}: {}",
+            escape(&path),
+            escape(&causes)
+        ));
+    }
     let (host, port) = (&args.host, args.port);
     let advice = match io_kind(error) {
         Some(io::ErrorKind::AddrInUse) => {

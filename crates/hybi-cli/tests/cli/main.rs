@@ -13,6 +13,8 @@ use std::time::Duration;
 use hybi::session::Event;
 use hybi::{Backoff, CloseCode, Message, Server, Session};
 
+mod ways;
+
 /// Far more than anything here takes: only a hang is that long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -34,7 +36,17 @@ struct Ended {
 
 impl Hybi {
     fn start(args: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_hybi"))
+        Self::start_in(&[], args)
+    }
+
+    /// Starts it with these variables in its environment, and no other ones of proxies.
+    fn start_in(env: &[(&str, &str)], args: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hybi"));
+        for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
+            command.env_remove(name).env_remove(name.to_uppercase());
+        }
+        let mut child = command
+            .envs(env.iter().copied())
             .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

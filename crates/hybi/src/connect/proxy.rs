@@ -15,6 +15,7 @@ use std::task::{Context, Poll};
 use http::header::{HOST, HeaderValue, PROXY_AUTHORIZATION};
 use http::{Method, Request, Uri};
 use hybi_proto::handshake::head::{self, Limits};
+use hybi_proto::handshake::server::Via;
 use hyper_util::client::legacy::connect::proxy::{SocksV4, SocksV5};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
@@ -118,7 +119,8 @@ impl Proxy {
         match self.kind {
             Kind::Http => self.connect(stream, to, limits, deadline).await,
             Kind::Https => {
-                let stream = self.tls.connect(stream, self.place().host).await?;
+                let (host, alpn) = (self.place().host, [Via::Http1.alpn()]);
+                let (stream, _) = self.tls.connect_with(stream, host, &alpn).await?;
                 self.connect(stream, to, limits, deadline).await
             }
             Kind::Socks4 | Kind::Socks5 => self.socks(stream, to).await,

@@ -11,11 +11,6 @@ pub(crate) struct ClientTls;
 
 impl ClientTls {
     /// Refuses.
-    pub(crate) async fn connect(&self, stream: Stream, host: &str) -> Result<Stream> {
-        Ok(self.connect_with(stream, host, &[]).await?.0)
-    }
-
-    /// Refuses.
     pub(crate) async fn connect_with(
         &self,
         _stream: Stream,
