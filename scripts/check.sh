@@ -10,13 +10,14 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-names=(test scalar bare fmt clippy docs tree package shuttle miri autobahn interop fuzz idle instructions)
+names=(test scalar bare fmt clippy features docs tree package shuttle miri autobahn interop proxies fuzz idle instructions)
 declare -A commands=(
     [test]="cargo test --workspace"
     [scalar]="RUSTFLAGS='--cfg hybi_scalar' CARGO_TARGET_DIR=target/scalar cargo test -p hybi-proto"
-    [bare]="cargo test -p hybi-proto --no-default-features && cargo clippy -p hybi --no-default-features -- -D warnings"
+    [bare]="cargo test -p hybi-proto --no-default-features"
     [fmt]="cargo fmt --all --check"
     [clippy]="cargo clippy --workspace --all-targets --all-features -- -D warnings"
+    [features]="bash scripts/features.sh"
     [docs]="RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace --all-features"
     [tree]="bash scripts/tree.sh"
     [package]="bash scripts/package.sh"
@@ -24,6 +25,7 @@ declare -A commands=(
     [miri]="bash scripts/miri.sh"
     [autobahn]="bash scripts/autobahn.sh quick"
     [interop]="bash scripts/interop.sh"
+    [proxies]="bash scripts/proxies.sh"
     [fuzz]="bash scripts/fuzz.sh 10"
     [idle]="bash scripts/idle.sh"
     [instructions]="bash scripts/instructions.sh"
