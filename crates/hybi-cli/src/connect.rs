@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{self, IsTerminal};
 use std::path::Path;
 
+use http::header::HOST;
 use hybi::{
     Backoff, Client, ClientTls, CloseInfo, Connect, Deflate, Error, HandshakeError, Options, Proxy,
     WebSocket,
@@ -71,7 +72,10 @@ fn connect(args: args::Connect) -> Result<Connect, Wrong> {
     };
     let mut connect = client.connect(url).http2(args.http2);
     for (name, value) in args.header {
-        connect = connect.header(name, value);
+        connect = match value.to_str() {
+            Ok(host) if name == HOST => connect.host(host),
+            _ => connect.header(name, value),
+        };
     }
     for protocol in args.protocol {
         connect = connect.protocol(protocol);

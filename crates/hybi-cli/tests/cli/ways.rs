@@ -147,6 +147,19 @@ fn an_origin_that_is_not_in_the_list_is_refused() {
     assert!(refused.stderr.contains("403"), "{refused:?}");
 }
 
+#[test]
+fn a_host_header_takes_the_place_of_the_urls() {
+    let address = scripted(|mut ws, request| async move {
+        let host = request.headers()["host"].to_str().unwrap_or_default();
+        ws.send(host.to_owned()).await?;
+        while ws.recv().await?.is_some() {}
+        Ok(())
+    });
+    let client = Hybi::connect(address, &["--header", "Host: chat.example"]);
+    assert_eq!(client.line(), "chat.example");
+    assert_eq!(client.end().status, Some(0));
+}
+
 /// Answers each connection with this, and tells what it was asked.
 fn answering(answer: String) -> (SocketAddr, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");

@@ -15,7 +15,7 @@ use http::{Method, Request, Response, StatusCode, Uri};
 
 use super::error::{OptionsError, ResponseError};
 use super::extensions::{self, Extensions};
-use super::grammar::{self, SEC_WEBSOCKET_ORIGIN, Version, only};
+use super::grammar::{self, Host, SEC_WEBSOCKET_ORIGIN, Version, only};
 use super::head::{self, Limits, Scan};
 use super::key::Key;
 use super::uri::{Credentials, Target};
@@ -30,6 +30,7 @@ pub struct Options {
     version: Version,
     protocols: Vec<String>,
     require_protocol: bool,
+    host: Option<String>,
     origin: Option<String>,
     credentials: Option<Credentials>,
     headers: HeaderMap,
@@ -61,6 +62,14 @@ impl Options {
     #[must_use]
     pub fn require_protocol(mut self, require: bool) -> Self {
         self.require_protocol = require;
+        self
+    }
+
+    /// The value of `Host`, over HTTP/2 of `:authority`: a host and a port, if that is not 80 or 443
+    /// (default those of the URL). It is meant for one server only.
+    #[must_use]
+    pub fn host(mut self, host: impl Into<String>) -> Self {
+        self.host = Some(host.into());
         self
     }
 
@@ -99,11 +108,12 @@ impl Options {
         &mut self.headers
     }
 
-    /// The same without what is meant for one server only: the credentials, `Authorization` and
-    /// `Cookie`. See [`Target::trusts`].
+    /// The same without what is meant for one server only: the credentials, `Authorization`,
+    /// `Cookie` and [`host`](Self::host). See [`Target::trusts`].
     #[must_use]
     pub fn without_credentials(mut self) -> Self {
         self.credentials = None;
+        self.host = None;
         self.headers.remove(AUTHORIZATION);
         self.headers.remove(COOKIE);
         self
@@ -122,12 +132,19 @@ pub fn request(
     key: Option<&Key>,
     options: &Options,
 ) -> Result<Request<()>, OptionsError> {
+    let authority = match &options.host {
+        None => target.authority().clone(),
+        Some(host) if Host::parse(host).is_some() => {
+            HeaderValue::from_str(host).map_err(|_| OptionsError::Host)?
+        }
+        Some(_) => return Err(OptionsError::Host),
+    };
     let mut request = Request::new(());
     match key {
         Some(key) => {
             *request.uri_mut() = Uri::from(target.path_and_query().clone());
             let headers = request.headers_mut();
-            headers.insert(HOST, target.authority().clone());
+            headers.insert(HOST, authority);
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
             headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
             headers.insert(SEC_WEBSOCKET_KEY, key.header());
@@ -141,7 +158,7 @@ pub fn request(
             let scheme = if target.secure() { "https" } else { "http" };
             let uri = Uri::builder()
                 .scheme(scheme)
-                .authority(target.authority().as_bytes())
+                .authority(authority.as_bytes())
                 .path_and_query(target.path_and_query().clone());
             *request.uri_mut() = uri.build().map_err(|_| OptionsError::Target)?;
         }

@@ -319,6 +319,8 @@ pub enum OptionsError {
     ProtocolRepeated(String),
     /// A subprotocol is required, and none is requested.
     ProtocolMissing,
+    /// A value of `Host` that is no host, with a port or without.
+    Host,
     /// An origin that cannot stand in a header.
     Origin,
     /// A header that belongs to the handshake itself.
@@ -339,6 +341,7 @@ impl fmt::Display for OptionsError {
             Self::ProtocolMissing => {
                 f.write_str("a subprotocol is required, but none is requested")
             }
+            Self::Host => f.write_str("the host to name is a host, with a port or without"),
             Self::Origin => f.write_str("the origin cannot stand in a header"),
             Self::Header(name) => {
                 write!(

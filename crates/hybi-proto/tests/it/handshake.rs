@@ -1295,6 +1295,26 @@ fn further_headers_stand_in_the_answer_and_cannot_change_the_handshake() {
 }
 
 #[test]
+fn a_host_other_than_the_urls_can_be_named_if_it_is_one() {
+    let target = Target::parse("ws://192.0.2.1:8080/chat").unwrap();
+    let key = Key::from_nonce([0; 16]);
+    let ask = |host: &str, key| client::request(&target, key, &client::Options::new().host(host));
+    let request = ask("chat.example:81", Some(&key)).unwrap();
+    assert_eq!(request.headers()["host"], "chat.example:81");
+    assert_eq!(request.uri(), "/chat");
+    let request = ask("[::1]", None).unwrap();
+    assert_eq!(request.uri(), "http://[::1]/chat");
+    for host in ["", "a b", "a/b", "user@a", "a:b", "a\r\nb: c", "http://a"] {
+        for key in [Some(&key), None] {
+            assert_eq!(ask(host, key).err(), Some(OptionsError::Host), "{host:?}");
+        }
+    }
+    let options = client::Options::new().host("a").without_credentials();
+    let request = client::request(&target, Some(&key), &options).unwrap();
+    assert_eq!(request.headers()["host"], "192.0.2.1:8080");
+}
+
+#[test]
 fn the_first_protocol_that_is_offered_is_chosen_if_asked_for() {
     let head = PLAIN.replace("\r\n\r\n", "\r\nSec-WebSocket-Protocol: x, y\r\n\r\n");
     let chosen = |options: server::Options, head: &str| {

@@ -122,6 +122,14 @@ impl Connect {
         self
     }
 
+    /// The value of `Host`, if it is not to be that of the URL (the default): to reach one of many
+    /// servers behind an address, say. The URL still says where to connect to, and which
+    /// certificate is expected there. A redirect to another host leaves it behind.
+    pub fn host(mut self, host: impl Into<String>) -> Self {
+        self.request = self.request.host(host);
+        self
+    }
+
     /// The value of `Origin`, in version 8 of `Sec-WebSocket-Origin` (default none).
     pub fn origin(mut self, origin: impl Into<String>) -> Self {
         self.request = self.request.origin(origin);
