@@ -63,9 +63,9 @@ struct Plan {
 impl Plan {
     fn new(level: u8, len: usize) -> Self {
         let (step, stride, lazy, nice) = match level {
-            1 => (4, 8, false, 32),
+            1 => (4, 16, false, 32),
             2 | 3 => (2, 4, true, 32),
-            _ => (2, 8, true, 16),
+            _ => (2, 12, true, 16),
         };
         Self {
             effort: Effort {

@@ -127,7 +127,7 @@ pub(crate) const MAX_BITS: u8 = 15;
 pub(crate) const MIN_BITS: u8 = 9;
 
 /// So much of what was said is always worth it, in bytes.
-const NEAR: usize = 2 << 10;
+const NEAR: usize = 3 << 9;
 
 /// RFC 7692 §7.2.1: the sender removes these 4 octets from the tail end of what it has compressed,
 /// and the receiver (§7.2.2) appends them.
@@ -267,12 +267,13 @@ impl Config {
     /// How much of what was said is kept, and is what an engine is primed with.
     fn memory(self) -> usize {
         let window = 1 << self.bits;
-        if self.level == 1 {
-            // Half the time to prime it, for a hundredth more bytes.
-            window.min(NEAR.max(window / 2))
-        } else {
-            window
-        }
+        // What is farther away saves few bytes, and costs as much time as what is near.
+        let worth = match self.level {
+            1 => window / 8 * 3,
+            2..=6 => window / 4 * 3,
+            _ => window,
+        };
+        window.min(NEAR.max(worth))
     }
 }
 
