@@ -50,7 +50,7 @@ impl Server {
     /// # Errors
     ///
     /// A route that cannot be one, or is there twice.
-    pub fn into_service<B: From<Bytes>>(self) -> crate::Result<Service<B>> {
+    pub fn into_service<B: From<Bytes>>(self) -> crate::error::Result<Service<B>> {
         self.config.routes.check()?;
         Ok(Service {
             config: self.config,
