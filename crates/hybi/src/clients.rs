@@ -8,7 +8,7 @@ use hybi_proto::code::CloseCode;
 use hybi_proto::prepared::Prepared;
 use hybi_proto::queue::Overflow;
 use hybi_proto::text::Text;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, Semaphore};
 
 use crate::broadcast::{Delivery, deliver};
 use crate::crowd::Guest;
@@ -50,24 +50,42 @@ pub(crate) struct Entry {
     /// Where the server keeps track of it, and as what.
     registry: Option<Arc<Registry>>,
     id: ConnectionId,
-    /// Where it holds one of as many places as there are.
-    places: Option<Arc<Semaphore>>,
-    _guest: Option<Box<Guest>>,
+    _seat: Seat,
 }
 
 /// The right to be one of the connections that a server may have.
 #[derive(Debug)]
 pub(crate) struct Seat {
     /// If it may have so many.
-    pub(crate) permit: Option<OwnedSemaphorePermit>,
+    pub(crate) place: Option<Place>,
     /// If an address may have so many.
-    pub(crate) guest: Option<Guest>,
+    pub(crate) guest: Option<Box<Guest>>,
+    /// In the server on which that one is mounted.
+    pub(crate) outer: Option<Box<Seat>>,
 }
+
+/// One of as many places as there are: half as large as a permit.
+#[derive(Debug)]
+pub(crate) struct Place(Arc<Semaphore>);
 
 impl Seat {
     /// Whether it is to be given back.
     pub(crate) fn is_taken(&self) -> bool {
-        self.permit.is_some() || self.guest.is_some()
+        self.place.is_some() || self.guest.is_some() || self.outer.is_some()
+    }
+}
+
+impl Place {
+    /// Takes one, if there is one.
+    pub(crate) fn take(places: &Arc<Semaphore>) -> Option<Self> {
+        places.try_acquire().ok()?.forget();
+        Some(Self(places.clone()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.add_permits(1);
     }
 }
 
@@ -193,17 +211,10 @@ impl Entry {
             clients.enter(handle);
             clients.registry.clone()
         });
-        // A pointer is half of a permit.
-        let places = seat.permit.map(|permit| {
-            let places = permit.semaphore().clone();
-            permit.forget();
-            places
-        });
         Self {
             registry,
             id: handle.id(),
-            places,
-            _guest: seat.guest.map(Box::new),
+            _seat: seat,
         }
     }
 }
@@ -212,9 +223,6 @@ impl Drop for Entry {
     fn drop(&mut self) {
         if let Some(registry) = &self.registry {
             registry.leave(self.id);
-        }
-        if let Some(places) = &self.places {
-            places.add_permits(1);
         }
     }
 }

@@ -144,10 +144,20 @@ pub(crate) async fn write<S: Io>(io: &mut S, head: &[u8]) -> Result<()> {
 
 /// Answers with a whole response, and ends the connection so that it arrives: closing a socket
 /// with unread input would send a reset, which can destroy the answer.
-pub(crate) async fn refuse<S: Io, B: AsRef<[u8]>>(mut io: S, response: &Response<B>) -> Result<()> {
-    let mut head = Vec::new();
-    head::write_response(response, &mut head);
-    write(&mut io, &head).await?;
+/// `bare`: the request was a HEAD.
+pub(crate) async fn refuse<S: Io, B: AsRef<[u8]>>(
+    mut io: S,
+    response: &Response<B>,
+    bare: bool,
+) -> Result<()> {
+    let mut answer = Vec::new();
+    if bare {
+        // RFC 9110 §9.3.2: the server MUST NOT send content in the response to HEAD.
+        head::write_response_to_head(response, &mut answer);
+    } else {
+        head::write_response(response, &mut answer);
+    }
+    write(&mut io, &answer).await?;
     io.shutdown().await?;
     let mut discard = pin!(async {
         let mut rest = Vec::with_capacity(READ);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::IntoFuture;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 
@@ -85,12 +86,9 @@ impl<S: Io> Accept<S> {
         } = self;
         let read = exchange::read_request(&mut stream, options.get().head).await?;
         let (door, response, error) = match read {
-            Err(error) => {
-                let door = Door::Stream(stream, Vec::new());
-                (door, error.response(), error.into())
-            }
+            Err(error) => (Door::at_fault(stream), error.response(), error.into()),
             Ok((request, rest)) => {
-                let door = Door::Stream(stream, rest);
+                let door = Door::behind(stream, &request, rest);
                 if !server::is_handshake(&request) {
                     (door, server::upgrade_required(), RequestError::Upgrade)
                 } else {
@@ -132,31 +130,71 @@ pub(crate) struct Handshake<S> {
 
 /// Where a request has come from, and where its answer goes.
 pub(crate) enum Door<S> {
-    /// A stream, and what came on it behind the head.
-    Stream(S, Vec<u8>),
+    /// A stream, and what came on it behind the head. The answer to a HEAD is `bare`.
+    Stream {
+        stream: S,
+        rest: Vec<u8>,
+        bare: bool,
+    },
     /// Another HTTP server: it takes the answer, and gives the stream if that is positive.
     #[allow(dead_code, reason = "only the feature `tower` makes one")]
     Server {
+        via: Via,
         answer: oneshot::Sender<Response<Bytes>>,
-        upgraded: Upgraded<S>,
+        /// Or why it cannot give one.
+        upgraded: std::result::Result<Upgraded<S>, &'static str>,
     },
 }
 
 /// The stream that another HTTP server gives when it has answered, and what it has read of it.
 pub(crate) type Upgraded<S> = Pin<Box<dyn Future<Output = Result<(S, Bytes)>> + Send + Sync>>;
 
+impl<S> Door<S> {
+    /// Where a request was read, with what came behind it.
+    pub(crate) fn behind(stream: S, request: &Request<()>, rest: Vec<u8>) -> Self {
+        Self::Stream {
+            stream,
+            rest,
+            bare: request.method() == Method::HEAD,
+        }
+    }
+
+    /// Where something came that is no request.
+    pub(crate) fn at_fault(stream: S) -> Self {
+        Self::Stream {
+            stream,
+            rest: Vec::new(),
+            bare: false,
+        }
+    }
+}
+
 impl<S: Io> Door<S> {
     /// Answers positively: from now on the stream carries frames, and these bytes of them are
     /// here.
     async fn open(self, response: Response<()>) -> Result<(S, Bytes)> {
         match self {
-            Self::Stream(mut stream, rest) => {
+            Self::Stream {
+                mut stream, rest, ..
+            } => {
                 let mut head = Vec::new();
                 head::write_response(&response.map(|()| ""), &mut head);
                 exchange::write(&mut stream, &head).await?;
                 Ok((stream, rest.into()))
             }
-            Self::Server { answer, upgraded } => {
+            Self::Server {
+                answer, upgraded, ..
+            } => {
+                let upgraded = match upgraded {
+                    Ok(upgraded) => upgraded,
+                    Err(why) => {
+                        let response = server::refusal(StatusCode::INTERNAL_SERVER_ERROR, why);
+                        // Nobody is told more by whether this arrives.
+                        let _ = answer.send(response.map(Bytes::from));
+                        let error = io::Error::new(io::ErrorKind::Unsupported, why);
+                        return Err(error.into());
+                    }
+                };
                 let response = response.map(|()| Bytes::new());
                 answer.send(response).map_err(|_| Error::Closed)?;
                 upgraded.await
@@ -164,16 +202,29 @@ impl<S: Io> Door<S> {
         }
     }
 
-    /// Answers with a whole response, and ends the connection so that it arrives.
+    /// Answers with a whole response, and ends the connection so that it arrives. A status by
+    /// which nothing is refused becomes 500.
     pub(crate) async fn refuse<B: AsRef<[u8]> + Into<Bytes>>(
         self,
-        mut response: Response<B>,
+        response: Response<B>,
     ) -> Result<()> {
+        let status = response.status();
+        // RFC 9113 §8.5: over HTTP/2 any 2xx response opens the tunnel of a CONNECT.
+        let opens = matches!(self, Self::Server { via, .. } if via == Via::Http2);
+        if status.is_informational() || (opens && status.is_success()) {
+            let why = format!("the server meant to refuse this, but {status} refuses nothing");
+            let response = server::refusal(StatusCode::INTERNAL_SERVER_ERROR, why);
+            return self.answer(response).await;
+        }
+        self.answer(response).await
+    }
+
+    async fn answer<B: AsRef<[u8]> + Into<Bytes>>(self, mut response: Response<B>) -> Result<()> {
         match self {
-            Self::Stream(stream, _) => {
+            Self::Stream { stream, bare, .. } => {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().entry(CONNECTION).or_insert(close);
-                exchange::refuse(stream, &response).await
+                exchange::refuse(stream, &response, bare).await
             }
             Self::Server { answer, .. } => {
                 let response = response.map(Into::into);
@@ -186,7 +237,7 @@ impl<S: Io> Door<S> {
 impl<S: fmt::Debug> fmt::Debug for Door<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Stream(stream, _) => stream.fmt(f),
+            Self::Stream { stream, .. } => stream.fmt(f),
             Self::Server { .. } => f.write_str("Server"),
         }
     }
@@ -333,7 +384,8 @@ impl Incoming {
         Ok((ws, request))
     }
 
-    /// Rejects the client with a status, and with what else is chosen; `.await` it.
+    /// Rejects the client with a status, and with what else is chosen; `.await` it. A status that
+    /// rejects nothing (1xx, and over HTTP/2 2xx, too) is sent as 500.
     pub fn reject(self, status: StatusCode) -> Reject {
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = status;
@@ -390,17 +442,4 @@ impl IntoFuture for Reject {
             exchange::within(self.deadline, refuse).await
         })
     }
-}
-
-/// Answers a request that is no handshake.
-pub(crate) async fn answer_plain<S: Io>(
-    door: Door<S>,
-    method: &Method,
-    mut response: Response<Bytes>,
-) -> Result<()> {
-    if method == Method::HEAD {
-        // RFC 9110 §9.3.2: the server MUST NOT send content in the response to HEAD.
-        response.body_mut().clear();
-    }
-    door.refuse(response).await
 }

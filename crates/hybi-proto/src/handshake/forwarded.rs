@@ -6,9 +6,9 @@
 use std::net::IpAddr;
 
 use http::HeaderName;
-use http::header::{FORWARDED, HeaderMap, HeaderValue};
+use http::header::{FORWARDED, HeaderMap};
 
-use super::grammar::{self, Host, Malformed};
+use super::grammar::{self, Host};
 
 /// The header in which proxies tell for whom they speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,12 +33,14 @@ impl Forwarded {
     ) -> IpAddr {
         let mut client = peer.to_canonical();
         for line in headers.get_all(self.name()).iter().rev() {
-            // The last element was added last.
-            for told in self.elements(line).into_iter().rev() {
-                match told {
+            let mut rest = Some(line.as_bytes());
+            while let Some(line) = rest {
+                let (before, last) = self.split_last(line);
+                match self.told(last) {
                     Some(address) if trusted(client) => client = address,
                     _ => return client,
                 }
+                rest = before;
             }
         }
         client
@@ -51,32 +53,59 @@ impl Forwarded {
         }
     }
 
-    /// The addresses in one line; none for an element that has none, as if there were nothing
-    /// before it.
-    fn elements(self, line: &HeaderValue) -> Vec<Option<IpAddr>> {
-        let Ok(line) = line.to_str() else {
-            return vec![None];
+    /// The last element of a line, which was added last, and what is before it, the client's own
+    /// inventions perhaps: nothing in there changes where the last one begins.
+    fn split_last(self, line: &[u8]) -> (Option<&[u8]>, &[u8]) {
+        let comma = match self {
+            Self::XForwardedFor => line.iter().rposition(|&b| b == b','),
+            Self::Standard => last_comma(line),
         };
+        match comma {
+            Some(at) => (Some(&line[..at]), &line[at + 1..]),
+            None => (None, line),
+        }
+    }
+
+    /// The address that an element tells, if it does.
+    fn told(self, element: &[u8]) -> Option<IpAddr> {
+        let element = std::str::from_utf8(element).ok()?;
         match self {
-            Self::XForwardedFor => line.split(',').map(address).collect(),
-            Self::Standard => standard(line).unwrap_or_else(|_| vec![None]),
+            Self::XForwardedFor => address(element),
+            Self::Standard => standard(element),
         }
     }
 }
 
-/// RFC 7239 §4: `Forwarded = 1#forwarded-element`, of which each is a list of pairs.
-fn standard(line: &str) -> Result<Vec<Option<IpAddr>>, Malformed> {
-    let elements = grammar::pairs(line)?.into_iter().map(|pairs| {
-        // Each parameter MUST NOT occur more than once per field-value.
-        let mut of = pairs
-            .iter()
-            .filter(|(name, _)| name.eq_ignore_ascii_case("for"));
-        match (of.next(), of.next()) {
-            (Some((_, node)), None) => address(node),
-            _ => None,
+/// Where the last comma is that is in no quoted string, seen from the end.
+fn last_comma(line: &[u8]) -> Option<usize> {
+    let mut quoted = false;
+    for (at, &b) in line.iter().enumerate().rev() {
+        match b {
+            b'"' if !is_escaped(&line[..at]) => quoted = !quoted,
+            b',' if !quoted => return Some(at),
+            _ => {}
         }
-    });
-    Ok(elements.collect())
+    }
+    None
+}
+
+/// Whether what follows is part of a `quoted-pair` (RFC 9110 §5.6.4).
+fn is_escaped(before: &[u8]) -> bool {
+    let backslashes = before.iter().rev().take_while(|&&b| b == b'\\');
+    backslashes.count() % 2 == 1
+}
+
+/// RFC 7239 §4: a `forwarded-element` is a list of pairs.
+fn standard(element: &str) -> Option<IpAddr> {
+    let pairs = grammar::pairs(element).ok()?;
+    // Each parameter MUST NOT occur more than once per field-value.
+    let mut of = pairs
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case("for"));
+    match (of.next(), of.next()) {
+        (Some((_, node)), None) => address(node),
+        _ => None,
+    }
 }
 
 /// An address, perhaps with a port; one of version 6 may stand in brackets.
@@ -91,6 +120,8 @@ fn address(node: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::Forwarded::{Standard, XForwardedFor};
     use super::*;
 
@@ -98,7 +129,8 @@ mod tests {
     fn client(forwarded: Forwarded, lines: &[&'static str], peer: &str) -> String {
         let mut headers = HeaderMap::new();
         for line in lines {
-            headers.append(forwarded.name(), HeaderValue::from_static(line));
+            let line = HeaderValue::from_bytes(line.as_bytes());
+            headers.append(forwarded.name(), line.unwrap());
         }
         let trusted = |address: IpAddr| address.to_string().starts_with("10.");
         let peer = peer.parse().unwrap();
@@ -152,6 +184,25 @@ mod tests {
                 address,
                 "{line}"
             );
+        }
+    }
+
+    #[test]
+    fn what_a_client_made_up_hides_nothing_that_a_proxy_has_put_behind_it() {
+        for line in [
+            "for=\"192.0.2.1, for=192.0.2.7",
+            "for=\"a\\\", for=192.0.2.7",
+            "\", for=\"192.0.2.7:1\";proto=https",
+            "\u{fc}, for=192.0.2.7",
+            "a b;;=, for=192.0.2.7, for=10.0.0.3",
+            "for=192.0.2.1;, for=192.0.2.7",
+            "for=\"\\\", for=192.0.2.1, for=\"192.0.2.7\"",
+        ] {
+            assert_eq!(client(Standard, &[line], "10.0.0.1"), "192.0.2.7", "{line}");
+        }
+        for line in ["\u{fc}, 192.0.2.7", "192.0.2.1\u{fc},192.0.2.7, 10.0.0.3"] {
+            let found = client(XForwardedFor, &[line], "10.0.0.1");
+            assert_eq!(found, "192.0.2.7", "{line}");
         }
     }
 

@@ -160,25 +160,22 @@ pub fn parse_extensions<'a>(line: &'a str, list: &mut Vec<Extension<'a>>) -> Res
 /// A name and its value.
 type Pair<'a> = (&'a str, Cow<'a, str>);
 
-/// The elements of a `Forwarded` line (RFC 7239 §4), each a list of pairs.
-pub(super) fn pairs(line: &str) -> Result<Vec<Vec<Pair<'_>>>, Malformed> {
-    let mut rest = Cursor(line);
-    let mut elements = vec![Vec::new()];
+/// The pairs of one element of `Forwarded` (RFC 7239 §4).
+pub(super) fn pairs(element: &str) -> Result<Vec<Pair<'_>>, Malformed> {
+    let mut rest = Cursor(element);
+    let mut pairs = Vec::new();
     loop {
         let name = rest.token()?;
         if !rest.skip('=') {
             return Err(Malformed);
         }
-        let pair = (name, rest.quoted()?);
-        elements.last_mut().ok_or(Malformed)?.push(pair);
-        if rest.skip(',') {
-            elements.push(Vec::new());
-        } else if !rest.skip(';') {
+        pairs.push((name, rest.quoted()?));
+        if !rest.skip(';') {
             break;
         }
     }
     if rest.0.is_empty() {
-        Ok(elements)
+        Ok(pairs)
     } else {
         Err(Malformed)
     }

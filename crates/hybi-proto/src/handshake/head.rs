@@ -316,8 +316,18 @@ pub fn write_request(request: &Request<()>, out: &mut Vec<u8>) {
 /// Appends a response: HTTP/1.1, with its body.
 ///
 /// `Content-Length` is the length of the body, whatever the headers say; an informational answer
-/// and a 204 have neither (RFC 9110 §8.6). The answer to a HEAD request needs an empty body.
+/// and a 204 have neither (RFC 9110 §8.6). For the answer to a HEAD request see
+/// [`write_response_to_head`].
 pub fn write_response<B: AsRef<[u8]>>(response: &Response<B>, out: &mut Vec<u8>) {
+    write_response_to_head(response, out);
+    if has_content(response.status()) {
+        out.extend_from_slice(response.body().as_ref());
+    }
+}
+
+/// Appends a response to a HEAD request: as [`write_response`], without the body. Its length is
+/// told, as in the answer to GET (RFC 9110 §8.6).
+pub fn write_response_to_head<B: AsRef<[u8]>>(response: &Response<B>, out: &mut Vec<u8>) {
     let status = response.status();
     let reason = status.canonical_reason().unwrap_or_default();
     out.extend_from_slice(format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).as_bytes());
@@ -326,13 +336,15 @@ pub fn write_response<B: AsRef<[u8]>>(response: &Response<B>, out: &mut Vec<u8>)
         response.headers().iter().filter(|(name, _)| !framing(name)),
         out,
     );
-    if status.is_informational() || status == StatusCode::NO_CONTENT {
-        out.extend_from_slice(b"\r\n");
-        return;
+    if has_content(status) {
+        let length = response.body().as_ref().len();
+        out.extend_from_slice(format!("Content-Length: {length}\r\n").as_bytes());
     }
-    let body = response.body().as_ref();
-    out.extend_from_slice(format!("Content-Length: {}\r\n\r\n", body.len()).as_bytes());
-    out.extend_from_slice(body);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn has_content(status: StatusCode) -> bool {
+    !status.is_informational() && status != StatusCode::NO_CONTENT
 }
 
 fn write_fields<'a>(

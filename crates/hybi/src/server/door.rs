@@ -1,5 +1,6 @@
 //! From a fresh connection to its handler.
 
+use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,13 +12,13 @@ use hybi_proto::handshake::server::{self, Via};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::listen::Listener;
-use super::routes::{self, Served};
+use super::routes::{self, Found, Served};
 use super::{ClientIp, Config};
-use crate::clients::Seat;
+use crate::clients::{Place, Seat};
 use crate::driver::{self, Drive};
 use crate::error::{Error, HandshakeError, Result};
 use crate::exchange;
-use crate::incoming::{Door, Handshake, Incoming, answer_plain};
+use crate::incoming::{Door, Handshake, Incoming};
 use crate::io::Stream;
 use crate::shutdown::Phase;
 use crate::socket::WebSocket;
@@ -49,7 +50,7 @@ impl Fresh {
         let peer = self.peer;
         let greeted = pin!(async {
             let (request, door) = read(&config, self.stream, peer).await?;
-            admit(&config, request, door, Via::Http1, peer).await
+            admit(&[], &config, request, door, Via::Http1, peer).await
         });
         seen(peer, exchange::within(timeout, greeted).await)
     }
@@ -67,7 +68,7 @@ impl Fresh {
         let peer = self.peer;
         let opened = pin!(async {
             let (request, door) = read(&config, self.stream, peer).await?;
-            let incoming = admit(&config, request, door, Via::Http1, peer).await?;
+            let incoming = admit(&[], &config, request, door, Via::Http1, peer).await?;
             config.look(incoming).await?.open().await
         });
         let (ws, request) = seen(peer, exchange::within(timeout, opened).await)?;
@@ -107,7 +108,7 @@ async fn read(
     let (mut request, rest) = match exchange::read_request(&mut stream, limits).await? {
         Ok(read) => read,
         Err(error) => {
-            let door = Door::Stream(stream, Vec::new());
+            let door = Door::at_fault(stream);
             return Err(refuse(config, door, error.into(), None).await);
         }
     };
@@ -115,7 +116,8 @@ async fn read(
         request.extensions_mut().insert(info);
     }
     config.identify(&mut request, peer);
-    Ok((request, Door::Stream(stream, rest)))
+    let door = Door::behind(stream, &request, rest);
+    Ok((request, door))
 }
 
 /// Finds the handler of a request that has come, and lets it in. `ticked`: the root server has a
@@ -128,25 +130,32 @@ pub(super) async fn enter(
     peer: Option<SocketAddr>,
     ticked: bool,
 ) -> Result<Served> {
-    let (config, serve) = routes::find(root, &mut request);
+    let Found {
+        config,
+        outer,
+        serve,
+    } = routes::find(root, &mut request);
     if !is_handshake(&request, via) {
         return Err(plain(&config, request, door).await);
     }
     let Some(serve) = serve else {
         let error = RequestError::Path;
-        if config.abort_unknown {
+        // Another server has to answer its requests.
+        if config.abort_unknown && matches!(door, Door::Stream { .. }) {
             return Err(HandshakeError::Request(error).into());
         }
         return Err(refuse(&config, door, error, Some(&request)).await);
     };
-    let incoming = admit(&config, request, door, via, peer).await?;
+    let incoming = admit(&outer, &config, request, door, via, peer).await?;
     let (ws, request) = config.look(incoming).await?.open().await?;
     ws.handle().lock().ticked = ticked && config.clients.is_some() && Arc::ptr_eq(root, &config);
     Ok(serve(ws, request))
 }
 
-/// Judges a request; what is no client is dealt with here, and is an error to the caller.
+/// Judges a request; what is no client is dealt with here, and is an error to the caller. It needs
+/// a seat in the `outer` servers, too, on which this one is mounted.
 async fn admit(
+    outer: &[Arc<Config>],
     config: &Config,
     request: Request<()>,
     door: Door<Stream>,
@@ -157,7 +166,13 @@ async fn admit(
         return Err(plain(config, request, door).await);
     }
     let judged = server::accept(&request, &config.judge, via);
-    let judged = judged.and_then(|accepted| Ok((accepted, config.seat(&request, peer)?)));
+    let judged = judged.and_then(|accepted| {
+        let mut seat = None;
+        for outer in outer {
+            seat = Some(outer.seat(&request, peer, seat)?);
+        }
+        Ok((accepted, config.seat(&request, peer, seat)?))
+    });
     match judged {
         Ok((accepted, seat)) => {
             let handshake = Handshake::new(door, request, accepted);
@@ -175,10 +190,8 @@ fn is_handshake(request: &Request<()>, via: Via) -> bool {
 
 /// Answers a request that is no handshake.
 async fn plain(config: &Config, request: Request<()>, door: Door<Stream>) -> Error {
-    let method = request.method().clone();
-    let response = config.plain(request);
     // That the peer did not stay to hear of it changes nothing.
-    let _ = answer_plain(door, &method, response).await;
+    let _ = door.refuse(config.plain(request)).await;
     Error::Closed
 }
 
@@ -212,21 +225,24 @@ impl Config {
         let Some((forwarded, networks)) = self.proxies.as_deref() else {
             return;
         };
-        // Who can open a socket that is a file is one of us.
-        let here = IpAddr::from(Ipv4Addr::LOCALHOST);
-        let (client, local) = peer.map_or((here, true), |peer| (peer.ip(), false));
+        let client = peer.map_or(Ipv4Addr::LOCALHOST.into(), |peer| peer.ip());
+        // Who can open a socket that is a file is one of us: the peer, who is asked about first, and
+        // not who has connected to it on this machine.
+        let one_of_us = Cell::new(peer.is_none());
         let trusted = |address: IpAddr| {
-            (local && address == here) || networks.iter().any(|network| network.contains(&address))
+            one_of_us.take() || networks.iter().any(|network| network.contains(&address))
         };
         let client = forwarded.client(request.headers(), client, trusted);
         request.extensions_mut().insert(ClientIp(client));
     }
 
-    /// A seat for one more connection, if there is one.
+    /// A seat for one more connection, if there is one, beside the one that it has in the server on
+    /// which this one is mounted.
     fn seat(
         &self,
         request: &Request<()>,
         peer: Option<SocketAddr>,
+        outer: Option<Seat>,
     ) -> std::result::Result<Seat, RequestError> {
         if *self.phase.borrow() != Phase::Open {
             return Err(RequestError::Closing);
@@ -235,14 +251,20 @@ impl Config {
         let address = told.or(peer.map(|peer| peer.ip()));
         let guest = match (&self.crowd, address) {
             (Some(crowd), Some(address)) => {
-                Some(crowd.enter(address).ok_or(RequestError::Crowded)?)
+                Some(Box::new(crowd.enter(address).ok_or(RequestError::Crowded)?))
             }
             _ => None,
         };
-        let places = self.places.as_ref();
-        let permit = places.map(|places| places.clone().try_acquire_owned());
-        let permit = permit.transpose().map_err(|_| RequestError::Full)?;
-        Ok(Seat { permit, guest })
+        let place = match &self.places {
+            Some(places) => Some(Place::take(places).ok_or(RequestError::Full)?),
+            None => None,
+        };
+        let outer = outer.filter(Seat::is_taken).map(Box::new);
+        Ok(Seat {
+            place,
+            guest,
+            outer,
+        })
     }
 
     /// Has the hook look at a client that can be accepted.

@@ -38,7 +38,8 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// How many connections the operating system takes before we do (default 1024).
+    /// How many connections the operating system takes before we do (default 1024). We take 4096
+    /// that are in the opening handshake, hooks included; more wait.
     #[must_use]
     pub fn backlog(mut self, connections: u32) -> Self {
         self.backlog = connections;

@@ -26,7 +26,7 @@ use tokio::net::UnixListener;
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Interval, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 
 use crate::clients::Clients;
 use crate::crowd::Crowd;
@@ -293,7 +293,8 @@ impl Server {
 
     /// Makes the answer to a handshake that is refused (default
     /// [`RequestError::response`]); the request is not there if its head was at fault. It is also
-    /// the place to count them.
+    /// the place to count them. A status that refuses nothing (1xx, and over HTTP/2 2xx, too) is sent
+    /// as 500.
     #[must_use]
     pub fn on_handshake_error<F, B>(mut self, answer: F) -> Self
     where
@@ -387,7 +388,9 @@ impl Server {
     }
 
     /// Answers the requests that are no handshakes, health checks for instance (default: 426
-    /// with a text that says why). The connection ends with the answer.
+    /// with a text that says why). The connection ends with the answer, which has to be taken within
+    /// [`Options::handshake_timeout`] and must not be a 1xx (it would be sent as 500); that to a HEAD
+    /// is sent without its body.
     #[must_use]
     pub fn fallback<F, B>(mut self, fallback: F) -> Self
     where
@@ -398,8 +401,8 @@ impl Server {
         self
     }
 
-    /// The most connections at one time (default: as many as there are descriptors); further
-    /// handshakes get 503.
+    /// The most connections at one time (default: as many as there are descriptors), those of
+    /// [mounted](Self::mount) servers included; further handshakes get 503.
     #[must_use]
     pub fn max_connections(mut self, connections: usize) -> Self {
         let places = Semaphore::new(connections.min(Semaphore::MAX_PERMITS));
@@ -408,8 +411,8 @@ impl Server {
     }
 
     /// The most connections at one time from one address, or one /64 of version 6 (default: any
-    /// number); further handshakes get 429. Behind a proxy it takes
-    /// [`trusted_proxies`](Self::trusted_proxies) to tell clients apart.
+    /// number), those of [mounted](Self::mount) servers included; further handshakes get 429. Behind
+    /// a proxy it takes [`trusted_proxies`](Self::trusted_proxies) to tell clients apart.
     #[must_use]
     pub fn max_connections_per_ip(mut self, connections: usize) -> Self {
         self.config().crowd = Some(Arc::new(Crowd::new(connections)));
@@ -420,7 +423,9 @@ impl Server {
     /// [`clients`](Self::clients) and for its end. It costs less than 100 bytes a connection.
     #[must_use]
     pub fn track(mut self, on: bool) -> Self {
-        self.config().clients = on.then(Clients::default);
+        let config = self.config();
+        let clients = config.clients.take();
+        config.clients = on.then(|| clients.unwrap_or_default());
         self
     }
 
@@ -494,14 +499,10 @@ impl Server {
         C: Future<Output = Result<()>> + Send + 'static,
     {
         let mut phase = self.config.phase.subscribe();
-        let mut ticks = self.config.ticks();
+        tick(&self.config);
         loop {
             let fresh = tokio::select! {
                 fresh = Fresh::accept(&self.listener, &self.config) => fresh,
-                clients = next_tick(&mut ticks) => {
-                    clients.tick();
-                    continue;
-                }
                 _ = phase.wait_for(|phase| *phase == Phase::Closed) => return Ok(()),
             };
             // What only the handshake needs must not live on in the connection's task.
@@ -632,26 +633,25 @@ impl fmt::Debug for Server {
     }
 }
 
-impl Config {
-    /// The one ticker of a server that looks for silence or age, and whom it is for. Connections that are not
-    /// tracked have a timer of their own.
-    fn ticks(&self) -> Option<(Interval, Clients)> {
-        let every = self.options.get().tick()?;
+/// Begins to tick for the clients of a server that looks for silence or age, until it serves no more
+/// and they are gone. Connections that are not tracked have a timer of their own.
+fn tick(config: &Arc<Config>) {
+    let Some((every, clients)) = config.options.get().tick().zip(config.clients.clone()) else {
+        return;
+    };
+    // Who serves has it, and each handshake that may still become a client.
+    let serving = Arc::downgrade(config);
+    tokio::spawn(async move {
         let mut interval = tokio::time::interval(every);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Some((interval, self.clients.clone()?))
-    }
-}
-
-/// Waits for the next tick, for ever if there is none.
-async fn next_tick(ticks: &mut Option<(Interval, Clients)>) -> &Clients {
-    match ticks {
-        None => std::future::pending().await,
-        Some((interval, clients)) => {
+        loop {
             interval.tick().await;
-            clients
+            if serving.strong_count() == 0 && clients.is_empty() {
+                break;
+            }
+            clients.tick();
         }
-    }
+    });
 }
 
 async fn until<Signal>(

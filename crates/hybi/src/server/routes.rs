@@ -74,6 +74,11 @@ impl PathParams {
 impl Routes {
     pub(super) fn insert(&mut self, path: &str, route: Route) {
         self.set = true;
+        if let Route::Mounted(mounted) = &route
+            && let Some(fault) = &mounted.routes.fault
+        {
+            self.fault.get_or_insert(fault.clone());
+        }
         if let Err(error) = self.paths.insert(path, route) {
             let fault = format!("the route {path:?} cannot be added: {error}");
             self.fault.get_or_insert(fault.into());
@@ -113,15 +118,29 @@ impl Routes {
     }
 }
 
-/// The server that a request is for, and the handler of its path, if there is one.
-pub(super) fn find(root: &Arc<Config>, request: &mut Request<()>) -> (Arc<Config>, Option<Serve>) {
-    let mut config = root.clone();
-    loop {
+/// The server that a request is for.
+pub(super) struct Found {
+    pub(super) config: Arc<Config>,
+    /// Those on which it is mounted, from the root on.
+    pub(super) outer: Vec<Arc<Config>>,
+    /// The handler of the path, if there is one.
+    pub(super) serve: Option<Serve>,
+}
+
+/// Finds the server that a request is for.
+pub(super) fn find(root: &Arc<Config>, request: &mut Request<()>) -> Found {
+    let (mut config, mut outer) = (root.clone(), Vec::new());
+    let serve = loop {
         match config.routes.find(request) {
-            Some(Route::Mounted(mounted)) => config = mounted,
-            Some(Route::Handler(serve)) => return (config, Some(serve)),
-            None => return (config, None),
+            Some(Route::Mounted(mounted)) => outer.push(std::mem::replace(&mut config, mounted)),
+            Some(Route::Handler(serve)) => break Some(serve),
+            None => break None,
         }
+    };
+    Found {
+        config,
+        outer,
+        serve,
     }
 }
 

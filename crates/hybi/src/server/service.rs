@@ -11,6 +11,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use hybi_proto::handshake::server;
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 
 use super::door::{enter, seen};
 use super::{Config, Server, routes};
@@ -32,8 +34,8 @@ impl Server {
     ///
     /// Where the client has connected from is not known, unless the request has its [`SocketAddr`]
     /// among its extensions. A path that is not served gets 404, whatever
-    /// [`abort_unknown_paths`](Self::abort_unknown_paths) says, and who does not get through the
-    /// handshake in time 408.
+    /// [`abort_unknown_paths`](Self::abort_unknown_paths) says, who does not get through the
+    /// handshake in time 408, and who meets a hook that panics 500.
     ///
     /// ```no_run
     /// # async fn foo(_: hybi::WebSocket, _: hybi::Request<()>) -> hybi::Result<()> { Ok(()) }
@@ -48,7 +50,7 @@ impl Server {
     /// # Errors
     ///
     /// A route that cannot be one, or is there twice.
-    pub fn into_service<B: From<Bytes>>(self) -> crate::Result<Service<B>> {
+    pub fn into_service<B: From<Bytes>>(self) -> crate::error::Result<Service<B>> {
         self.config.routes.check()?;
         Ok(Service {
             config: self.config,
@@ -89,7 +91,8 @@ where
         let config = self.config.clone();
         let Some(caller) = door(&mut request) else {
             let mut request = head(&request);
-            let (config, _) = routes::find(&config, &mut request);
+            config.identify_known(&mut request, peer);
+            let config = routes::find(&config, &mut request).config;
             let plain = config.plain(request).map(B::from);
             return Answer(Box::pin(async { plain }));
         };
@@ -101,21 +104,28 @@ where
         } = caller;
         let timeout = config.options.get().handshake_timeout;
         // What only the handshake needs must not live on in the connection's task.
+        let (ended, end) = oneshot::channel();
         let open = Box::pin(async move {
-            if peer.is_some() {
-                config.identify(&mut request, peer);
-            }
+            config.identify_known(&mut request, peer);
             let entered = pin!(enter(&config, request, door, via, peer, false));
-            seen(peer, exchange::within(timeout, entered).await)
+            let entered = exchange::within(timeout, entered).await;
+            // Nobody may wait for it any more.
+            let _ = ended.send(());
+            seen(peer, entered)
         });
-        tokio::spawn(async move {
+        let serving = tokio::spawn(async move {
             if let Some(connection) = open.await {
                 // The handler's error has become the close code; whom else would it concern?
                 let _ = connection.await;
             }
         });
+        let stays = Stays(Some(serving.abort_handle()));
         Answer(Box::pin(async move {
-            let answer = answer.await.unwrap_or_else(|_| late());
+            let answer = match answer.await {
+                Ok(answer) => answer,
+                Err(_) => unanswered(end.await.is_ok()),
+            };
+            stays.was_answered();
             response(via, answer)
         }))
     }
@@ -123,7 +133,7 @@ where
 
 /// The answer of a [`Service`].
 ///
-/// Dropping it drops the connection.
+/// Dropping it drops the connection, and what [`Server::on_handshake`] has begun for it.
 #[must_use = "the answer is there when this is awaited"]
 pub struct Answer<B>(Pin<Box<dyn Future<Output = Response<B>> + Send>>);
 
@@ -141,8 +151,41 @@ impl<B> Future for Answer<B> {
     }
 }
 
-/// To who was not answered.
-fn late() -> Response<Bytes> {
-    let why = "the opening handshake took too long";
-    server::refusal(StatusCode::REQUEST_TIMEOUT, why).map(Bytes::from)
+impl Config {
+    /// As [`identify`](Self::identify), if it is known who has connected.
+    fn identify_known(&self, request: &mut Request<()>, peer: Option<SocketAddr>) {
+        if peer.is_some() {
+            self.identify(request, peer);
+        }
+    }
+}
+
+/// A client that waits for the answer: dropped before that is there, it ends the handshake, and with
+/// it the hook.
+struct Stays(Option<AbortHandle>);
+
+impl Stays {
+    fn was_answered(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Stays {
+    fn drop(&mut self) {
+        if let Some(serving) = self.0.take() {
+            serving.abort();
+        }
+    }
+}
+
+/// To who was not answered: too `late`, or because a hook has panicked.
+fn unanswered(late: bool) -> Response<Bytes> {
+    let (status, why) = if late {
+        let why = "the opening handshake took too long";
+        (StatusCode::REQUEST_TIMEOUT, why)
+    } else {
+        let why = "the server failed in the opening handshake";
+        (StatusCode::INTERNAL_SERVER_ERROR, why)
+    };
+    server::refusal(status, why).map(Bytes::from)
 }

@@ -7,7 +7,7 @@ use hybi_proto::handshake::server::Via;
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::oneshot;
 
-use crate::incoming::Door;
+use crate::incoming::{Door, Upgraded};
 use crate::io::Stream;
 
 /// A head, its door, and where the answer comes out.
@@ -23,18 +23,14 @@ pub(crate) fn door<T>(request: &mut Request<T>) -> Option<Caller> {
     let via = super::via(request)?;
     let stream = request.extensions_mut().remove::<OnUpgrade>();
     let (sender, answer) = oneshot::channel();
-    let upgraded = async {
-        match stream {
-            Some(stream) => super::upgraded(stream).await,
-            None => Err(super::no_stream()),
-        }
-    };
+    let upgraded = stream.map(|stream| -> Upgraded<Stream> { Box::pin(super::upgraded(stream)) });
     Some(Caller {
         request: super::head(request),
         via,
         door: Door::Server {
+            via,
             answer: sender,
-            upgraded: Box::pin(upgraded),
+            upgraded: upgraded.ok_or(super::NO_STREAM),
         },
         answer,
     })

@@ -135,6 +135,22 @@ async fn a_server_pings_all_its_clients_from_one_ticker() {
 }
 
 #[tokio::test]
+async fn the_clients_of_a_server_that_has_stopped_to_listen_are_still_pinged() {
+    let heartbeat = Heartbeat::every(Duration::from_millis(50)).timeout(60 * SECOND);
+    let server = Server::bind("127.0.0.1:0").await.unwrap();
+    let server = server.options(Options::new().heartbeat(heartbeat));
+    let url = format!("ws://{}/", server.local_addr().unwrap());
+    let serving = tokio::spawn(server.serve(|ws, _request| wait_for_the_end(ws)));
+    let mut ws = hybi::connect(&*url).await.unwrap();
+    serving.abort();
+    assert!(serving.await.unwrap_err().is_cancelled());
+    for _ in 0..3 {
+        let event = tokio::time::timeout(60 * SECOND, ws.recv_event()).await;
+        assert_eq!(event.unwrap().unwrap(), Some(hybi::Event::Ping("".into())));
+    }
+}
+
+#[tokio::test]
 async fn the_ticker_of_a_server_ends_who_does_not_answer() {
     let heartbeat = Heartbeat::every(Duration::from_millis(20)).timeout(Duration::from_millis(20));
     let server = Server::bind("127.0.0.1:0").await.unwrap();

@@ -382,3 +382,152 @@ fn the_error_of_a_server_tells_what_was_refused() {
         "too many connections from this address; try again later"
     );
 }
+
+#[tokio::test]
+async fn a_route_of_a_mounted_server_that_cannot_be_one_is_an_error_of_run() {
+    let inner = Server::detached().route("/{a", says(""));
+    let middle = Server::detached().mount("/foo", inner);
+    let server = Server::bind("127.0.0.1:0").await.unwrap();
+    let server = server
+        .mount("/foo", middle)
+        .mount("/bar", Server::detached());
+    let error = tokio::select! {
+        ended = server.run() => ended.unwrap_err(),
+        () = tokio::task::yield_now() => panic!("it is served"),
+    };
+    assert!(
+        error.to_string().contains("\"/{a\" cannot be added"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn who_is_served_by_a_mounted_server_has_a_place_in_the_one_at_the_door_too() {
+    let build = |limit: fn(Server) -> Server| {
+        run(move |server| {
+            let inner = Server::detached().handler(says("inner"));
+            let foo = Server::detached().mount("/foo/{*any}", inner);
+            limit(server)
+                .mount("/foo/{*any}", foo)
+                .route("/", says("root"))
+        })
+    };
+    for (limit, status) in [
+        (
+            (|server| server.max_connections(2)) as fn(Server) -> Server,
+            503,
+        ),
+        (|server| server.max_connections_per_ip(2), 429),
+    ] {
+        let server = build(limit).await;
+        let mut inner = server.connect("/foo/1").await.unwrap();
+        assert_eq!(hear(&mut inner).await, "inner");
+        let root = server.connect("/").await.unwrap();
+        assert_eq!(server.refused("/foo/2").await.0, status);
+        assert_eq!(server.refused("/").await.0, status);
+        inner.close(CloseCode::NORMAL, "").await.unwrap();
+        // The server has let go of it before it ended the connection, or does so now.
+        let mut again = server.connect("/foo/3").await;
+        while again.is_err() {
+            tokio::task::yield_now().await;
+            again = server.connect("/foo/3").await;
+        }
+        assert_eq!(server.refused("/").await.0, status);
+        drop((root, again));
+    }
+}
+
+#[tokio::test]
+async fn a_mounted_server_that_was_shut_down_alone_refuses_and_the_others_go_on() {
+    let foo = Server::detached().handler(says("foo"));
+    let end = foo.handle();
+    let server = run(|server| server.mount("/foo", foo).route("/bar", says("bar"))).await;
+    assert_eq!(server.hears("/foo").await, "foo");
+    end.shutdown(()).await.unwrap();
+    assert_eq!(server.refused("/foo").await.0, 503);
+    assert_eq!(server.hears("/bar").await, "bar");
+}
+
+#[tokio::test]
+async fn head_is_told_the_length_that_get_would_have_and_gets_no_content() {
+    let fallback = |_| Response::new("so many bytes");
+    let plain = run(|server| server.fallback(fallback)).await;
+    let default = run(|server| server).await;
+    let handshake = "Upgrade: websocket\r\n";
+    for (server, more) in [(&plain, ""), (&default, ""), (&plain, handshake)] {
+        let request = |method| format!("{method} / HTTP/1.1\r\nHost: a\r\n{more}\r\n");
+        // A handshake by another method is refused as one by HEAD is.
+        let like = if more.is_empty() { "GET" } else { "PUT" };
+        let whole = server.raw(&request(like)).await;
+        let head = server.raw(&request("HEAD")).await;
+        let (whole, content) = whole.split_once("\r\n\r\n").unwrap();
+        assert!(!content.is_empty());
+        assert_eq!(head, format!("{whole}\r\n\r\n"));
+    }
+}
+
+#[tokio::test]
+async fn no_refusal_says_that_the_protocol_is_switched() {
+    let switching = || {
+        let mut response = Response::new("hello");
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        response
+    };
+    let hook =
+        |incoming: Incoming| async move { Err(incoming.reject(StatusCode::SWITCHING_PROTOCOLS)) };
+    let server = run(|server| {
+        server
+            .on_handshake(hook)
+            .on_handshake_error(move |_, _| switching())
+            .fallback(move |_| switching())
+            .route("/foo", says("foo"))
+    })
+    .await;
+    assert_eq!(server.refused("/foo").await.0, 500);
+    assert_eq!(server.refused("/bar").await.0, 500);
+    let answer = server.raw("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_handle_stays_that_of_a_server_which_is_told_again_to_keep_track() {
+    let server = Server::bind("127.0.0.1:0").await.unwrap();
+    let (handle, clients) = (server.handle(), server.clients());
+    let addr = server.local_addr().unwrap();
+    let serving = tokio::spawn(server.track(true).serve(says("hello")));
+    let mut ws = hybi::connect(format!("ws://{addr}/")).await.unwrap();
+    hear(&mut ws).await;
+    assert_eq!(clients.len(), 1);
+    let end = tokio::spawn(async move { handle.shutdown(()).await });
+    while ws.recv().await.unwrap().is_some() {}
+    assert_eq!(end.await.unwrap().unwrap().closed, 1);
+    serving.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+#[cfg(unix)]
+async fn on_a_unix_socket_who_connects_is_believed_and_nobody_else_on_this_machine() {
+    let path = std::env::temp_dir().join(format!("hybi-believed-{}.sock", std::process::id()));
+    let tell = |ws, request: Request<()>| {
+        let ClientIp(address) = request.extensions().get().unwrap();
+        say(ws, address.to_string())
+    };
+    let server = Server::bind_unix(&path).await.unwrap();
+    let server = server.trusted_proxies(Forwarded::XForwardedFor, ["10.0.0.0/8"]);
+    tokio::spawn(server.unwrap().serve(tell));
+    for (told, client) in [
+        ("192.0.2.1", "192.0.2.1"),
+        ("192.0.2.1, 10.0.0.1", "192.0.2.1"),
+        // A program on this machine that connected to the proxy, and what it made up.
+        ("192.0.2.1, 127.0.0.1", "127.0.0.1"),
+    ] {
+        let stream = tokio::net::UnixStream::connect(&path).await.unwrap();
+        let connect = hybi::connect("ws://localhost/").header("x-forwarded-for", told);
+        let mut ws = connect.over(stream).await.unwrap();
+        match ws.recv().await.unwrap() {
+            Some(Message::Text(text)) => assert_eq!(text.to_string(), client, "{told}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    std::fs::remove_file(&path).unwrap();
+}

@@ -222,3 +222,117 @@ async fn a_route_that_is_there_twice_is_an_error() {
         .route("/a", |ws, _| crate::support::echo(ws));
     assert!(server.into_service::<Bytes>().is_err());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_path_that_is_not_served_gets_404_even_where_a_socket_would_be_dropped() {
+    let server = Server::detached().route("/a", |ws, _| crate::support::echo(ws));
+    let open = inside(server.abort_unknown_paths(true));
+    for connect in clients("/b", &open) {
+        assert_eq!(refused(connect).await.0, 404);
+    }
+}
+
+/// A handshake that no server of hyper's has read.
+fn handshake() -> Request<()> {
+    Request::builder()
+        .uri("/")
+        .header("host", "h")
+        .header("upgrade", "websocket")
+        .header("connection", "upgrade")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+        .header("sec-websocket-version", "13")
+        .body(())
+        .unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_there_is_no_stream_to_take_over_the_answer_is_500_and_not_101() {
+    let server = Server::detached().handler(|ws, _| crate::support::echo(ws));
+    let clients = server.clients();
+    let mut service = server.into_service::<Bytes>().unwrap();
+    let response = ends(service.call(handshake())).await.unwrap();
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(clients.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_refusal_is_taken_for_an_acceptance() {
+    // Over HTTP/2 whatever is 2xx opens the stream.
+    for (status, over_http1) in [(101, 500), (103, 500), (200, 200), (204, 204)] {
+        let status = StatusCode::from_u16(status).unwrap();
+        let reject = move |incoming: Incoming| async move { Err(incoming.reject(status)) };
+        let server = Server::detached()
+            .route("/", |ws, _| crate::support::echo(ws))
+            .on_handshake(reject)
+            .on_handshake_error(move |_, _| {
+                let mut response = Response::new("");
+                *response.status_mut() = status;
+                response
+            });
+        let open = inside(server);
+        for path in ["/", "/nowhere"] {
+            let [http1, http2] = clients(path, &open);
+            assert_eq!(refused(http1).await.0, over_http1, "{path}");
+            assert_eq!(refused(http2).await.0, 500, "{path}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_panics_is_no_fault_of_the_clients() {
+    let server = Server::detached().handler(|ws, _| crate::support::echo(ws));
+    let server = server.max_connections(1).on_handshake(|incoming| async {
+        assert!(incoming.headers().contains_key("authorization"), "a test");
+        Ok(incoming)
+    });
+    let open = inside(server);
+    for connect in clients("/", &open) {
+        assert_eq!(refused(connect).await.0, 500);
+    }
+    for connect in clients("/", &open) {
+        let mut ws = ends(connect.header("authorization", "x")).await.unwrap();
+        ends(ws.close(hybi::CloseCode::NORMAL, "")).await.unwrap();
+        drop(ws);
+        crate::support::settle().await;
+    }
+}
+
+#[tokio::test]
+async fn the_fallback_knows_the_client_as_on_a_socket() {
+    let server = Server::detached()
+        .trusted_proxies(Forwarded::XForwardedFor, ["10.0.0.1"])
+        .unwrap()
+        .fallback(|request| {
+            let ip = request.extensions().get::<ClientIp>();
+            Response::new(format!("{:?}", ip.map(|ip| ip.0)))
+        });
+    let mut service = server.into_service::<Bytes>().unwrap();
+    let mut request = Request::builder().header("x-forwarded-for", "192.0.2.1");
+    let proxy: SocketAddr = "10.0.0.1:1".parse().unwrap();
+    request.extensions_mut().unwrap().insert(proxy);
+    let response = ends(service.call(request.body(()).unwrap())).await.unwrap();
+    assert_eq!(response.body(), "Some(192.0.2.1)");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_in_the_hook_holds_nothing_any_more() {
+    let held = Arc::new(());
+    let holds = held.clone();
+    let server = Server::detached().handler(|ws, _| crate::support::echo(ws));
+    let server = server.on_handshake(move |incoming| {
+        let held = holds.clone();
+        async move {
+            std::future::pending::<()>().await;
+            drop(held);
+            Ok(incoming)
+        }
+    });
+    let options = Options::new().handshake_timeout(None);
+    let mut service = server.options(options).into_service::<Bytes>().unwrap();
+    let answer = tokio::spawn(service.call(handshake()));
+    crate::support::settle().await;
+    assert_eq!(Arc::strong_count(&held), 3);
+    answer.abort();
+    crate::support::settle().await;
+    assert_eq!(Arc::strong_count(&held), 2);
+}
