@@ -87,9 +87,13 @@ impl Options {
     }
 
     /// One more header (default none). Those of the handshake itself cannot be set; [`request`]
-    /// names the one that was.
+    /// names the one that was. `Authorization` and `Cookie` are made
+    /// [sensitive](HeaderValue::set_sensitive): `Debug` does not show them.
     #[must_use]
-    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    pub fn header(mut self, name: HeaderName, mut value: HeaderValue) -> Self {
+        if SECRET.contains(&name) {
+            value.set_sensitive(true);
+        }
         self.headers.append(name, value);
         self
     }
@@ -104,8 +108,9 @@ impl Options {
     #[must_use]
     pub fn without_credentials(mut self) -> Self {
         self.credentials = None;
-        self.headers.remove(AUTHORIZATION);
-        self.headers.remove(COOKIE);
+        for name in SECRET {
+            self.headers.remove(name);
+        }
         self
     }
 }
@@ -374,6 +379,9 @@ fn chosen(options: &Options, headers: &HeaderMap) -> Result<Option<String>, Resp
         .map(Some)
         .ok_or(ResponseError::ProtocolInvalid)
 }
+
+/// The headers that are meant for one server only.
+const SECRET: [HeaderName; 2] = [AUTHORIZATION, COOKIE];
 
 /// The headers that the handshake itself sets, or that would announce a body.
 const OWN: [HeaderName; 12] = [
