@@ -57,9 +57,7 @@ pub(crate) async fn ask(
     poll_fn(|cx| poll_allowed(&requests, &mut connection, cx)).await?;
     let protocol = Protocol::from_static("websocket");
     request.extensions_mut().insert(protocol);
-    let (mut response, sender) = requests
-        .send_request(request, false)
-        .map_err(tunnel::error)?;
+    let (mut response, sender) = requests.send_request(request, false).map_err(unsent)?;
     // The connection has no more than this stream to live for.
     drop(requests);
     let (guard, ended) = oneshot::channel();
@@ -111,6 +109,14 @@ fn poll_response(
     }
     let response = ready!(Pin::new(response).poll(cx));
     Poll::Ready(response.map_err(|error| tunnel::error(error).into()))
+}
+
+/// Why a request was not even sent: as a rule for a header that RFC 9113 §8.2.2 forbids.
+fn unsent(error: h2::Error) -> io::Error {
+    match error.reason() {
+        None if !error.is_io() => io::Error::new(io::ErrorKind::InvalidInput, error),
+        _ => tunnel::error(error),
+    }
 }
 
 fn refused(error: ResponseError) -> Error {
