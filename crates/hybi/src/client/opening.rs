@@ -275,7 +275,9 @@ impl Connect {
             }
         };
         let protocol = agreed.protocol.as_deref();
-        let agreed = Agreed::new(&target.to_string(), protocol, agreed.extensions);
+        let uri = target.uri().map(|uri| uri.to_string());
+        let uri = uri.unwrap_or_else(|_| target.to_string());
+        let agreed = Agreed::new(&uri, protocol, agreed.extensions);
         let Answered {
             stream,
             response,

@@ -14,7 +14,8 @@ use http_body_util::Full;
 use hybi::rustls::crypto::ring::default_provider;
 use hybi::rustls::pki_types::pem::PemObject;
 use hybi::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use hybi::rustls::{self, ServerConfig};
+use hybi::rustls::server::WebPkiClientVerifier;
+use hybi::rustls::{self, RootCertStore, ServerConfig};
 use hybi::session::Event;
 use hybi::{
     Backoff, Bytes, Client, Connect, Error, Message, Proxy, Request, Server, ServerTls, Stream,
@@ -102,7 +103,7 @@ async fn a_unix_socket_with_tls_has_a_certificate_of_localhost() {
     let shown = path.to_str().unwrap().replace(' ', "%20");
     let url = format!("wss+unix:{shown}:/room?x=1");
     let ws = echoes(client(&authority).connect(&url)).await;
-    println!("URI {:?}", ws.uri());
+    assert_eq!(ws.uri().unwrap(), "wss://localhost/room?x=1");
     let request = requests.recv().await.unwrap();
     assert_eq!(request.uri(), "/room?x=1");
     assert_eq!(request.headers()["host"], "localhost");
@@ -190,14 +191,28 @@ fn caused_by_rustls(error: &Error) -> bool {
 
 /// A server that chooses one of these protocols, and echoes by it.
 async fn choosing(authority: &Authority, alpn: &[&[u8]]) -> u16 {
+    choosing_with(authority, alpn, false).await
+}
+
+/// The same; to who has a certificate of this authority only, if `known`.
+async fn choosing_with(authority: &Authority, alpn: &[&[u8]], known: bool) -> u16 {
     let identity = authority.certify("site.test");
     let chain = CertificateDer::pem_slice_iter(identity.chain.as_bytes());
     let chain = chain.collect::<Result<_, _>>().unwrap();
     let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+    let provider = Arc::new(default_provider());
+    let config = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth();
+        .unwrap();
+    let config = if known {
+        let mut roots = RootCertStore::empty();
+        let root = CertificateDer::from_pem_slice(authority.pem().as_bytes());
+        roots.add(root.unwrap()).unwrap();
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
+        config.with_client_cert_verifier(verifier.build().unwrap())
+    } else {
+        config.with_no_client_auth()
+    };
     let mut config = config.with_single_cert(chain, key).unwrap();
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     let tls = ServerTls::from_config(Arc::new(config));
@@ -249,6 +264,19 @@ async fn http_2_is_spoken_if_it_is_wanted_and_the_server_chooses_it() {
     let connect = client(&authority).connect(format!("wss://site.test:{port}/"));
     let error = ends(connect).await.unwrap_err();
     assert!(matches!(error, Error::Tls(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_is_turned_away_by_its_certificate_hears_it_over_http_2_too() {
+    let authority = Authority::new();
+    let port = choosing_with(&authority, &[b"h2", b"http/1.1"], true).await;
+    for http2 in [false, true] {
+        let connect = client(&authority).connect(format!("wss://site.test:{port}/"));
+        let error = ends(connect.http2(http2)).await.unwrap_err();
+        assert!(matches!(error, Error::Tls(_)), "{http2}: {error:?}");
+        assert!(caused_by_rustls(&error), "{error:?}");
+        assert!(error.to_string().contains("identity_pem"), "{error}");
+    }
 }
 
 #[tokio::test]
