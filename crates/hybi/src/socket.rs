@@ -375,7 +375,8 @@ impl<S: Io> WebSocket<S> {
         self.handle().extensions()
     }
 
-    /// On a client the URL without fragment and credentials, on a server the request's target.
+    /// On a client the URL without credentials, in which `localhost` stands for a Unix socket; on a
+    /// server the request's target.
     #[must_use]
     pub fn uri(&self) -> Option<Uri> {
         self.handle().uri()

@@ -96,9 +96,13 @@ impl Options {
     }
 
     /// One more header (default none). Those of the handshake itself cannot be set; [`request`]
-    /// names the one that was.
+    /// names the one that was. `Authorization` and `Cookie` are made
+    /// [sensitive](HeaderValue::set_sensitive): `Debug` does not show them.
     #[must_use]
-    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    pub fn header(mut self, name: HeaderName, mut value: HeaderValue) -> Self {
+        if SECRET.contains(&name) {
+            value.set_sensitive(true);
+        }
         self.headers.append(name, value);
         self
     }
@@ -114,8 +118,9 @@ impl Options {
     pub fn without_credentials(mut self) -> Self {
         self.credentials = None;
         self.host = None;
-        self.headers.remove(AUTHORIZATION);
-        self.headers.remove(COOKIE);
+        for name in SECRET {
+            self.headers.remove(name);
+        }
         self
     }
 }
@@ -391,6 +396,9 @@ fn chosen(options: &Options, headers: &HeaderMap) -> Result<Option<String>, Resp
         .map(Some)
         .ok_or(ResponseError::ProtocolInvalid)
 }
+
+/// The headers that are meant for one server only.
+const SECRET: [HeaderName; 2] = [AUTHORIZATION, COOKIE];
 
 /// The headers that the handshake itself sets, or that would announce a body.
 const OWN: [HeaderName; 12] = [

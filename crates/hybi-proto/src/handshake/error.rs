@@ -376,6 +376,8 @@ pub enum UrlError {
     Fragment,
     /// A path and query that no request can carry, such as one of 64 KiB.
     Target,
+    /// A redirect to a user whose name has a colon, which no request can carry (RFC 7617 §2).
+    User,
     /// No path of a Unix socket, as in `ws+unix:/run/chat.sock:/room`.
     SocketPath,
     /// Anything else that makes it no URL.
@@ -392,6 +394,7 @@ impl fmt::Display for UrlError {
             Self::Host => "the URL has no host",
             Self::Fragment => "the URL must not have a fragment; write # as %23",
             Self::Target => "the path of the URL cannot be sent",
+            Self::User => "the user name in the URL must not contain a colon",
             Self::SocketPath => "a Unix socket is written as ws+unix:/path/of/the.sock:/path?query",
             Self::Syntax(syntax) => return write!(f, "not a URL: {syntax}"),
         })

@@ -98,10 +98,14 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// As [`parse`](Self::parse), and [`UrlError::Scheme`] for another socket.
+    /// As [`parse`](Self::parse), [`UrlError::Scheme`] for another socket, and [`UrlError::User`].
     pub fn join(&self, location: &str) -> Result<Self, UrlError> {
         refuse_blanks(location)?;
         let target = Self::new(self.url.join(location)?)?;
+        let user = target.credentials().map(|credentials| credentials.user);
+        if user.is_some_and(|user| user.contains(&b':')) {
+            return Err(UrlError::User);
+        }
         // RFC 3986 §4.2: `//host` is relative, too, and names another authority; to `url`, a
         // backslash is a slash.
         let mut start = location.bytes().map(|b| matches!(b, b'/' | b'\\'));

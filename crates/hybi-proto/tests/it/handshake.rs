@@ -1030,6 +1030,12 @@ fn credentials_of_the_url_beat_the_option_and_a_header_beats_both() {
     let bearer = HeaderValue::from_static("Bearer x");
     let options = basic.header(AUTHORIZATION, bearer.clone());
     assert_eq!(sent("ws://u@a", &options).unwrap(), Some(bearer));
+    let options = options.header(COOKIE, HeaderValue::from_static("sid=1"));
+    let shown = format!("{options:?}");
+    assert!(
+        !shown.contains("Bearer") && !shown.contains("sid"),
+        "{shown}"
+    );
     assert_eq!(sent("ws://a", &client::Options::new()), Ok(None));
     let colon = sent("ws://u%3Av:p@a", &client::Options::new());
     assert_eq!(colon, Err(OptionsError::Credentials));

@@ -6,9 +6,10 @@ use std::future::IntoFuture;
 use std::io;
 use std::pin::{Pin, pin};
 
+use bytes::Bytes;
 use http::{Request, Response};
 use hybi_proto::handshake::server::Via;
-use hybi_proto::handshake::{Key, Target, client, head};
+use hybi_proto::handshake::{Key, ResponseError, Target, client, head};
 
 use super::connect::{Connect, ConnectInfo, Connector};
 use super::redirect::{self, Redirect};
@@ -265,12 +266,18 @@ impl Connect {
         let agreed = match verdict {
             Ok(agreed) => agreed,
             Err(error) => {
-                let response = Some(answered.read_body(deadline).await);
+                let response = Some(match error {
+                    ResponseError::Status(_) => answered.read_body(deadline).await,
+                    // What comes behind it would be a WebSocket's.
+                    _ => Box::new(answered.response.map(|()| Bytes::new())),
+                });
                 return Err(HandshakeError::Response { error, response }.into());
             }
         };
         let protocol = agreed.protocol.as_deref();
-        let agreed = Agreed::new(&target.to_string(), protocol, agreed.extensions);
+        let uri = target.uri().map(|uri| uri.to_string());
+        let uri = uri.unwrap_or_else(|_| target.to_string());
+        let agreed = Agreed::new(&uri, protocol, agreed.extensions);
         let Answered {
             stream,
             response,
@@ -296,7 +303,7 @@ impl Question {
 
 impl<S: Io> Answered<S> {
     /// The response with its body, for an error.
-    async fn read_body(&mut self, deadline: Deadline) -> Box<Response<bytes::Bytes>> {
+    async fn read_body(&mut self, deadline: Deadline) -> Box<Response<Bytes>> {
         let (response, rest) = (self.response.clone(), std::mem::take(&mut self.rest));
         exchange::read_body(&mut self.stream, response, rest, deadline).await
     }

@@ -15,6 +15,7 @@ mod proxy;
 #[path = "proxy_off.rs"]
 mod proxy;
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
@@ -164,13 +165,26 @@ impl Dial {
 
 /// What has failed on the way to a proxy is not the server's fault, and says so.
 fn of_proxy(error: Error) -> Error {
-    let told = |error: io::Error| {
-        let text = format!("the connection to the proxy failed: {error}");
-        io::Error::new(error.kind(), text)
-    };
+    let told = |error: io::Error| io::Error::new(error.kind(), OfProxy(error));
     match error {
         Error::Io(error) => Error::Io(told(error)),
         Error::Tls(error) => Error::Tls(told(error)),
         error => error,
+    }
+}
+
+/// What has failed there, in the words and with the source of that.
+#[derive(Debug)]
+struct OfProxy(io::Error);
+
+impl fmt::Display for OfProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the connection to the proxy failed: {}", self.0)
+    }
+}
+
+impl std::error::Error for OfProxy {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
     }
 }

@@ -4,6 +4,7 @@
 //! What the request asks for and whether the answer holds is the caller's to say. The connection
 //! carries one stream, is seen to by a task, and ends with the stream.
 
+mod kept;
 mod tunnel;
 
 use std::convert::Infallible;
@@ -24,6 +25,7 @@ use tokio::time::timeout;
 use crate::error::{Error, HandshakeError, Result};
 use crate::io::{LINGER_TIME, Stream};
 
+use kept::{Keeping, Kept};
 use tunnel::Tunnel;
 
 /// How much a server may send before we have read it, in bytes: this over the time of a round trip
@@ -44,6 +46,11 @@ pub(crate) async fn ask(
     limits: head::Limits,
 ) -> Result<(Response<()>, Stream)> {
     let addrs = (stream.local_addr(), stream.peer_addr());
+    let kept = Kept::default();
+    let stream = Keeping {
+        stream,
+        kept: kept.clone(),
+    };
     let (mut requests, mut connection) = Builder::new()
         .enable_push(false)
         .initial_window_size(WINDOW)
@@ -53,34 +60,37 @@ pub(crate) async fn ask(
         .initial_max_send_streams(UNTOLD)
         .handshake::<_, Bytes>(stream)
         .await
-        .map_err(tunnel::error)?;
-    poll_fn(|cx| poll_allowed(&requests, &mut connection, cx)).await?;
+        .map_err(|error| kept.error(error))?;
+    poll_fn(|cx| poll_allowed(&requests, &mut connection, &kept, cx)).await?;
     let protocol = Protocol::from_static("websocket");
     request.extensions_mut().insert(protocol);
     let (mut response, sender) = requests
         .send_request(request, false)
-        .map_err(tunnel::error)?;
+        .map_err(|error| unsent(error, &kept))?;
     // The connection has no more than this stream to live for.
     drop(requests);
     let (guard, ended) = oneshot::channel();
     tokio::spawn(run(connection, ended));
     let mut skipped = 0;
-    let response = poll_fn(|cx| poll_response(&mut response, &mut skipped, cx)).await?;
+    let response = poll_fn(|cx| poll_response(&mut response, &mut skipped, &kept, cx)).await?;
     let (head, receiver) = response.into_parts();
     if head.headers.len() > limits.headers {
         return Err(refused(HeadError::TooManyHeaders.into()));
     }
-    let tunnel = Tunnel::new(sender, receiver, guard);
+    let tunnel = Tunnel::new(sender, receiver, kept, guard);
     Ok((Response::from_parts(head, ()), Stream::above(addrs, tunnel)))
 }
 
 /// Waits for the server's SETTINGS.
 fn poll_allowed(
     requests: &SendRequest<Bytes>,
-    connection: &mut Connection<Stream, Bytes>,
+    connection: &mut Connection<Keeping, Bytes>,
+    kept: &Kept,
     cx: &mut Context<'_>,
 ) -> Poll<Result<()>> {
-    let polled = Pin::new(connection).poll(cx).map_err(tunnel::error)?;
+    let polled = Pin::new(connection)
+        .poll(cx)
+        .map_err(|error| kept.error(error))?;
     if requests.current_max_send_streams() != UNTOLD {
         // RFC 8441 §3: a sender MUST NOT send a :protocol pseudo-header field before it has
         // received SETTINGS_ENABLE_CONNECT_PROTOCOL with a value of 1.
@@ -100,17 +110,26 @@ fn poll_allowed(
 fn poll_response(
     response: &mut ResponseFuture,
     skipped: &mut usize,
+    kept: &Kept,
     cx: &mut Context<'_>,
 ) -> Poll<Result<Response<h2::RecvStream>>> {
     while let Poll::Ready(Some(interim)) = response.poll_informational(cx) {
-        interim.map_err(tunnel::error)?;
+        interim.map_err(|error| kept.error(error))?;
         if *skipped == MAX_INFORMATIONAL {
             return Poll::Ready(Err(refused(ResponseError::TooManyInformational)));
         }
         *skipped += 1;
     }
     let response = ready!(Pin::new(response).poll(cx));
-    Poll::Ready(response.map_err(|error| tunnel::error(error).into()))
+    Poll::Ready(response.map_err(|error| kept.error(error).into()))
+}
+
+/// Why a request was not even sent: as a rule for a header that RFC 9113 §8.2.2 forbids.
+fn unsent(error: h2::Error, kept: &Kept) -> io::Error {
+    match error.reason() {
+        None if !error.is_io() => io::Error::new(io::ErrorKind::InvalidInput, error),
+        _ => kept.error(error),
+    }
 }
 
 fn refused(error: ResponseError) -> Error {
@@ -120,7 +139,7 @@ fn refused(error: ResponseError) -> Error {
 
 /// Sees to the connection, until the stream has ended and what was said last has left. A server
 /// that does not take it is not waited for.
-async fn run(connection: Connection<Stream, Bytes>, ended: oneshot::Receiver<Infallible>) {
+async fn run(connection: Connection<Keeping, Bytes>, ended: oneshot::Receiver<Infallible>) {
     let mut connection = pin!(connection);
     tokio::select! {
         _ = &mut connection => {}

@@ -13,6 +13,8 @@ use h2::{Reason, RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 
+use super::kept::Kept;
+
 /// Both directions of a stream. The connection lives as long.
 pub(super) struct Tunnel {
     sender: SendStream<Bytes>,
@@ -20,6 +22,7 @@ pub(super) struct Tunnel {
     /// Data that has come and was not read yet.
     unread: Bytes,
     is_shut_down: bool,
+    kept: Kept,
     _connection: oneshot::Sender<Infallible>,
 }
 
@@ -27,6 +30,7 @@ impl Tunnel {
     pub(super) fn new(
         sender: SendStream<Bytes>,
         receiver: RecvStream,
+        kept: Kept,
         connection: oneshot::Sender<Infallible>,
     ) -> Self {
         Self {
@@ -34,6 +38,7 @@ impl Tunnel {
             receiver,
             unread: Bytes::new(),
             is_shut_down: false,
+            kept,
             _connection: connection,
         }
     }
@@ -44,7 +49,7 @@ impl Tunnel {
         while self.sender.capacity() == 0 {
             match ready!(self.sender.poll_capacity(cx)) {
                 Some(Ok(_)) => {}
-                Some(Err(fault)) => return Poll::Ready(Err(error(fault))),
+                Some(Err(fault)) => return Poll::Ready(Err(self.kept.error(fault))),
                 None => return Poll::Ready(Err(self.why_closed(cx))),
             }
         }
@@ -54,8 +59,8 @@ impl Tunnel {
     /// Why nothing more can be sent.
     fn why_closed(&mut self, cx: &mut Context<'_>) -> io::Error {
         match self.sender.poll_reset(cx) {
-            Poll::Ready(Ok(reason)) => error(reason.into()),
-            Poll::Ready(Err(fault)) => error(fault),
+            Poll::Ready(Ok(reason)) => self.kept.error(reason.into()),
+            Poll::Ready(Err(fault)) => self.kept.error(fault),
             Poll::Pending => io::ErrorKind::BrokenPipe.into(),
         }
     }
@@ -72,7 +77,7 @@ impl Tunnel {
             data.extend_from_slice(&buf[..buf.len().min(left)]);
         }
         let sent = self.sender.send_data(data.freeze(), false);
-        Poll::Ready(sent.map(|()| room).map_err(error))
+        Poll::Ready(sent.map(|()| room).map_err(|fault| self.kept.error(fault)))
     }
 }
 
@@ -90,7 +95,7 @@ impl AsyncRead for Tunnel {
                 Some(Err(fault)) if fault.reason() == Some(Reason::NO_ERROR) => {
                     return Poll::Ready(Ok(()));
                 }
-                Some(Err(fault)) => return Poll::Ready(Err(error(fault))),
+                Some(Err(fault)) => return Poll::Ready(Err(self.kept.error(fault))),
             }
         }
         let count = self.unread.len().min(buf.remaining());
@@ -132,20 +137,6 @@ impl AsyncWrite for Tunnel {
             return Poll::Ready(Ok(()));
         }
         let ended = self.sender.send_data(Bytes::new(), true);
-        Poll::Ready(ended.map_err(error))
+        Poll::Ready(ended.map_err(|fault| self.kept.error(fault)))
     }
-}
-
-/// What has happened to the stream or its connection.
-pub(super) fn error(error: h2::Error) -> io::Error {
-    let kind = match error.get_io() {
-        Some(error) => error.kind(),
-        None if error.is_reset() => io::ErrorKind::ConnectionReset,
-        None if error.is_go_away() => io::ErrorKind::ConnectionAborted,
-        None => io::ErrorKind::InvalidData,
-    };
-    if error.is_io() {
-        return error.into_io().unwrap_or_else(|| kind.into());
-    }
-    io::Error::new(kind, error)
 }

@@ -117,7 +117,7 @@ impl Session {
                 Ok(ws) => {
                     self.state = State::Up(Line::new(ws));
                     self.tell(Event::Up {
-                        url: self.servers.url(),
+                        url: self.servers.shown(),
                         attempt: self.attempts,
                     });
                 }

@@ -115,7 +115,7 @@ pub enum Event {
     /// A connection is open, and the hook of [`Session::on_connect`] has done its work.
     #[non_exhaustive]
     Up {
-        /// Where to, as it was given.
+        /// Where to, as it was given, but without a user and a password.
         url: Arc<str>,
         /// Which attempt it was, from 1, since the last connection that was up for
         /// [`Backoff::reset_after`].

@@ -2,6 +2,7 @@
 //!
 //! They are tried in order; when none of a round is left, the session waits for the next one.
 
+use std::fmt;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -16,9 +17,10 @@ pub(super) struct Servers {
     done: usize,
 }
 
-#[derive(Debug)]
 struct Server {
     url: Arc<str>,
+    /// The same without a user and a password.
+    shown: Arc<str>,
     /// It is to be left alone until then.
     resting: Option<Instant>,
 }
@@ -41,8 +43,11 @@ impl Servers {
     }
 
     pub(super) fn push(&mut self, url: &str) {
-        let url = url.into();
-        self.list.push(Server { url, resting: None });
+        self.list.push(Server {
+            url: url.into(),
+            shown: without_user(url).into(),
+            resting: None,
+        });
     }
 
     /// The one that is tried now.
@@ -53,6 +58,11 @@ impl Servers {
 
     pub(super) fn url(&self) -> Arc<str> {
         self.list[self.at()].url.clone()
+    }
+
+    /// The same as it may be told.
+    pub(super) fn shown(&self) -> Arc<str> {
+        self.list[self.at()].shown.clone()
     }
 
     /// It has worked: the next round begins with it.
@@ -93,4 +103,23 @@ impl Servers {
         }
         found
     }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("url", &self.shown)
+            .field("resting", &self.resting)
+            .finish()
+    }
+}
+
+/// A URL, or what was given as one, without its user information.
+fn without_user(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let end = rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len());
+    let start = rest[..end].rfind('@').map_or(0, |at| at + 1);
+    format!("{scheme}://{}", &rest[start..])
 }

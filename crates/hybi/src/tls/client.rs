@@ -79,7 +79,8 @@ impl ClientTls {
     }
 
     /// A configuration of one's own, which is used as it is: its provider, its roots, its
-    /// certificates and its ALPN, which should be `http/1.1` or nothing. Of the settings here only
+    /// certificates and its ALPN, which should be `http/1.1` or nothing, and `h2` before it for
+    /// [`Connect::http2`](crate::Connect::http2). Of the settings here only
     /// [`server_name`](Self::server_name) has a meaning then.
     #[must_use]
     pub fn from_config(config: Arc<ClientConfig>) -> Self {

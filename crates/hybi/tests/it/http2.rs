@@ -472,3 +472,38 @@ async fn it_does_not_run_over_a_stream_that_it_could_not_give_back() {
         "{failed:?}"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_positive_answer_that_does_not_hold_is_told_at_once_and_has_no_body() {
+    let (connect, theirs) = client();
+    by_hand(theirs, |mut respond| async move {
+        let response = Response::builder().header("sec-websocket-protocol", "odd");
+        let response = response.body(()).unwrap();
+        let mut stream = respond.send_response(response, false).unwrap();
+        stream.send_data("no body".into(), false).unwrap();
+        std::future::pending::<()>().await;
+    });
+    let before = tokio::time::Instant::now();
+    match handshake_error(ends(connect).await.unwrap_err()) {
+        HandshakeError::Response { error, response } => {
+            assert_eq!(error, ResponseError::ProtocolNotRequested);
+            let response = response.unwrap();
+            assert_eq!(response.status(), 200);
+            assert_eq!(response.body().as_ref(), b"");
+        }
+        error => panic!("{error:?}"),
+    }
+    assert_eq!(before.elapsed(), std::time::Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_header_that_http_2_forbids_is_the_callers_fault() {
+    let (connect, theirs) = client();
+    let served = by_hand(theirs, |_| async {});
+    let failed = ends(connect.header("keep-alive", "timeout=5")).await;
+    let failed = failed.unwrap_err();
+    let is_input = matches!(&failed, Error::Io(error) if error.kind() == ErrorKind::InvalidInput);
+    assert!(is_input, "{failed:?}");
+    assert!(!failed.is_retryable());
+    served.abort();
+}

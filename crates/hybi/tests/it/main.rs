@@ -26,6 +26,8 @@ mod duplex;
 mod streams;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "tls")]
+mod secure;
 mod tunnel;
 mod reader;
 mod writer;

@@ -465,3 +465,35 @@ async fn a_session_follows_and_begins_at_its_own_url_again() {
     };
     tokio::join!(hosts, receive);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_shown_of_a_redirect_is_not_secret() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let client = Client::new().redirects(1).on_redirect(move |redirect| {
+        tell.send(format!("{redirect:?}")).unwrap();
+        false
+    });
+    let (connect, mut world) = to(&client, "ws://alice:secret@a.example/");
+    let connect = connect
+        .header("authorization", "Bearer token")
+        .header("cookie", "sid=hidden")
+        .header("x-room", "shown");
+    let (refused, _asked) = tokio::join!(refused(connect), world.redirect(302, "/b"));
+    assert_eq!(handshake(refused).status().unwrap(), 302);
+    let shown = told.recv().await.unwrap();
+    assert!(shown.contains("shown"), "{shown}");
+    for secret in ["alice", "secret", "token", "hidden"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_that_no_request_can_name_is_the_fault_of_who_redirects() {
+    let (connect, mut world) = to(&Client::new().redirects(1), "ws://a.example/");
+    let location = "ws://a%3Ab@a.example/";
+    let (refused, _asked) = tokio::join!(refused(connect), world.redirect(302, location));
+    match handshake(refused) {
+        HandshakeError::Location { error, .. } => assert_eq!(error, UrlError::User),
+        error => panic!("{error:?}"),
+    }
+}

@@ -831,3 +831,20 @@ async fn a_message_whose_last_byte_leaves_as_the_end_is_seen_is_not_sent_again()
     ends(session.send("the next")).await.unwrap();
     hears(&mut ws, "the next").await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_shown_of_a_session_is_not_secret() {
+    let (connect, mut doors) = to("ws://alice:s@cret@a.example:81/?x=y@z", 1 << 16);
+    let session = connect.reconnect(seconds());
+    let mut session = session.fallback("ws://bob:hidden@b.example/");
+    let (told, _ws) = tokio::join!(event(&mut session), doors.open());
+    let Event::Up { url, .. } = &told else {
+        panic!("{told:?}");
+    };
+    assert_eq!(&**url, "ws://a.example:81/?x=y@z");
+    let shown = format!("{told:?} {session:?}");
+    assert!(shown.contains("b.example"), "{shown}");
+    for secret in ["alice", "cret", "bob", "hidden"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+}

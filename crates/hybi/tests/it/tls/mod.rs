@@ -20,17 +20,17 @@ use rcgen::{
 const BUFFER: usize = 1 << 10;
 
 /// An authority of its own for each test.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key, in PEM.
 #[derive(Clone)]
-struct Identity {
-    chain: String,
-    key: String,
+pub(crate) struct Identity {
+    pub(crate) chain: String,
+    pub(crate) key: String,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let mut params = CertificateParams::default();
@@ -42,11 +42,11 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, key).unwrap())
     }
 
-    fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         self.0.pem()
     }
 
-    fn certify(&self, name: &str) -> Identity {
+    pub(crate) fn certify(&self, name: &str) -> Identity {
         self.certify_with(name, |_| {})
     }
 
@@ -62,12 +62,12 @@ impl Authority {
     }
 
     /// A server of this name.
-    fn server(&self, name: &str) -> ServerTls {
+    pub(crate) fn server(&self, name: &str) -> ServerTls {
         self.certify(name).server()
     }
 
     /// A client that trusts this authority, too.
-    fn client(&self) -> ClientTls {
+    pub(crate) fn client(&self) -> ClientTls {
         ClientTls::new().root_certificate_pem(self.pem()).unwrap()
     }
 }
