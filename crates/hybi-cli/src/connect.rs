@@ -67,6 +67,10 @@ fn connect(args: args::Connect) -> Result<Connect, Wrong> {
     }
     client = client.tls(tls(&args)?);
     let url = match &args.unix {
+        Some(_) if has_user(&args.url) => {
+            let why = "a URL with a user cannot be taken there; use --header 'Authorization: ...'";
+            return Err(Wrong("--unix", why.into()));
+        }
         Some(path) => at_socket(&args.url, path),
         None => args.url,
     };
@@ -102,6 +106,13 @@ fn tls(args: &args::Connect) -> Result<ClientTls, Wrong> {
         tls = tls.danger_accept_invalid_certs();
     }
     Ok(tls)
+}
+
+/// Whether the URL has a user name or a password.
+fn has_user(url: &str) -> bool {
+    let (_, rest) = url.split_once("://").unwrap_or_default();
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    authority.contains('@')
 }
 
 /// The same URL at a Unix socket, as far as it is one; what is not is said by the library.
@@ -212,5 +223,11 @@ mod tests {
         assert_eq!(at("HTTPS://h:1"), "wss+unix:/tmp/a%20b%3Ac.sock:/");
         assert_eq!(at("ws://h?y"), "ws+unix:/tmp/a%20b%3Ac.sock:/?y");
         assert_eq!(at("no url"), "no url");
+    }
+
+    #[test]
+    fn a_user_is_found_in_the_authority_only() {
+        assert!(has_user("ws://user:secret@h/") && has_user("ws://user@h"));
+        assert!(!has_user("ws://h/a@b") && !has_user("ws://h?@") && !has_user("no url"));
     }
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, HeaderMap, ORIGIN};
 use http::{Extensions, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hybi_proto::handshake::server::{self, Accepted, Origins, Via};
-use hybi_proto::handshake::{RequestError, head};
+use hybi_proto::handshake::{RequestError, Version, head};
 use tokio::sync::oneshot;
 
 use crate::clients::{Clients, Entry, Seat};
@@ -335,11 +335,13 @@ impl Incoming {
     /// The origin of the web page that connects; other programs need not send one.
     #[must_use]
     pub fn origin(&self) -> Option<&str> {
-        let header = self.headers().get(ORIGIN);
-        header
-            .or_else(|| self.headers().get("sec-websocket-origin"))?
-            .to_str()
-            .ok()
+        let headers = self.headers();
+        let (new, old) = (headers.get(ORIGIN), headers.get("sec-websocket-origin"));
+        let origin = match self.handshake.accepted.version() {
+            Version::V8 => old.or(new),
+            _ => new.or(old),
+        };
+        origin?.to_str().ok()
     }
 
     /// The subprotocols that the client offers, its favorite first.

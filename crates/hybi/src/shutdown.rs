@@ -128,13 +128,7 @@ impl ServerHandle {
         let how = how.into();
         // A code that cannot be sent is said before anything is done.
         hybi_proto::close::Close::new(how.code, how.reason.clone())?;
-        let mut servers = vec![self.clone()];
-        let mut at = 0;
-        while let Some(server) = servers.get(at) {
-            let mounted = server.mounted();
-            servers.extend(mounted);
-            at += 1;
-        }
+        let servers = self.all();
         let ends = servers.iter().map(|server| {
             let end = shutdown(&how, &server.clients, &server.phase);
             (Box::pin(end), None)
@@ -170,6 +164,41 @@ impl ServerHandle {
         Ok(all)
     }
 
+    /// Turns new clients away with 503, and leaves those that are here alone: see
+    /// [`drained`](Self::drained). [`shutdown`](Self::shutdown) ends it.
+    pub fn stop_accepting(&self) {
+        for server in self.all() {
+            close_door(&server.phase);
+        }
+    }
+
+    /// Waits until no client is here, of those that are [tracked](crate::Server::track).
+    ///
+    /// Cancel safe: a dropped call changes nothing.
+    pub async fn drained(&self) {
+        for server in self.all() {
+            loop {
+                let changed = server.clients.changed();
+                if server.clients.is_empty() {
+                    break;
+                }
+                changed.await;
+            }
+        }
+    }
+
+    /// This server, and all that are mounted on it or on those.
+    fn all(&self) -> Vec<ServerHandle> {
+        let mut servers = vec![self.clone()];
+        let mut at = 0;
+        while let Some(server) = servers.get(at) {
+            let mounted = server.mounted();
+            servers.extend(mounted);
+            at += 1;
+        }
+        servers
+    }
+
     fn mounted(&self) -> Vec<ServerHandle> {
         let mounted = self.mounted.lock();
         mounted.unwrap_or_else(PoisonError::into_inner).clone()
@@ -182,7 +211,7 @@ async fn shutdown(
     clients: &Clients,
     phase: &watch::Sender<Phase>,
 ) -> Result<Report> {
-    phase.send_if_modified(|phase| std::mem::replace(phase, Phase::Closing.max(*phase)) < *phase);
+    close_door(phase);
     clients.bid_farewell(how.code, how.reason.clone());
     let begin = Instant::now();
     let deadline = begin + how.deadline;
@@ -209,6 +238,10 @@ async fn shutdown(
         closed: seen.len() - aborted,
         aborted,
     })
+}
+
+fn close_door(phase: &watch::Sender<Phase>) {
+    phase.send_if_modified(|phase| std::mem::replace(phase, Phase::Closing.max(*phase)) < *phase);
 }
 
 /// Tells the clients that are here, each at a moment of its own.

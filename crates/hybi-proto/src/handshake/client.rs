@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue,
-    ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+    ORIGIN, PROXY_AUTHORIZATION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Method, Request, Response, StatusCode, Uri};
@@ -113,7 +113,7 @@ impl Options {
     }
 
     /// The same without what is meant for one server only: the credentials, `Authorization`,
-    /// `Cookie` and [`host`](Self::host). See [`Target::trusts`].
+    /// `Proxy-Authorization`, `Cookie` and [`host`](Self::host). See [`Target::trusts`].
     #[must_use]
     pub fn without_credentials(mut self) -> Self {
         self.credentials = None;
@@ -398,7 +398,7 @@ fn chosen(options: &Options, headers: &HeaderMap) -> Result<Option<String>, Resp
 }
 
 /// The headers that are meant for one server only.
-const SECRET: [HeaderName; 2] = [AUTHORIZATION, COOKIE];
+const SECRET: [HeaderName; 3] = [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION];
 
 /// The headers that the handshake itself sets, or that would announce a body.
 const OWN: [HeaderName; 12] = [

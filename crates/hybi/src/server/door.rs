@@ -6,7 +6,8 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::HOST;
+use http::{Request, Response, Version};
 use hybi_proto::handshake::RequestError;
 use hybi_proto::handshake::server::{self, Via};
 use tokio::sync::OwnedSemaphorePermit;
@@ -190,6 +191,12 @@ fn is_handshake(request: &Request<()>, via: Via) -> bool {
 
 /// Answers a request that is no handshake.
 async fn plain(config: &Config, request: Request<()>, door: Door<Stream>) -> Error {
+    // RFC 9112 §3.2: a server MUST respond with a 400 to any HTTP/1.1 request message that lacks a
+    // Host header field and to any that contains more than one Host header field line.
+    let hosts = request.headers().get_all(HOST).iter().count();
+    if request.version() == Version::HTTP_11 && hosts != 1 {
+        return refuse(config, door, RequestError::Host, Some(&request)).await;
+    }
     // That the peer did not stay to hear of it changes nothing.
     let _ = door.refuse(config.plain(request)).await;
     Error::Closed

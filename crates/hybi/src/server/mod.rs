@@ -611,14 +611,16 @@ impl Server {
         let mut phase = self.config.phase.subscribe();
         loop {
             tokio::select! {
+                // Who is ready is given before more are read.
+                biased;
                 _ = phase.wait_for(|phase| *phase == Phase::Closed) => return None,
-                fresh = Fresh::accept(&self.listener, &self.config) => {
-                    self.heads.spawn(fresh.greet(self.config.clone()));
-                }
                 Some(incoming) = self.heads.join_next() => {
                     if let Ok(Some(incoming)) = incoming {
                         return Some(incoming);
                     }
+                }
+                fresh = Fresh::accept(&self.listener, &self.config) => {
+                    self.heads.spawn(fresh.greet(self.config.clone()));
                 }
             }
         }

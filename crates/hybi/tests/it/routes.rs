@@ -219,6 +219,24 @@ async fn an_unknown_path_can_be_dropped_without_an_answer() {
     assert_eq!(server.hears("/foo").await, "foo");
 }
 
+#[tokio::test]
+async fn a_plain_request_must_say_once_which_host_it_is_for() {
+    let server = run(|server| server.fallback(|_| Response::new("plain"))).await;
+    for (hosts, status) in [
+        ("", 400),
+        ("Host: a\r\n", 200),
+        ("Host: a\r\nHost: a\r\n", 400),
+    ] {
+        let answer = server.raw(&format!("GET / HTTP/1.1\r\n{hosts}\r\n")).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{answer}"
+        );
+    }
+    let old = server.raw("GET / HTTP/1.0\r\n\r\n").await;
+    assert!(old.starts_with("HTTP/1.1 200 "), "{old}");
+}
+
 fn authenticate(headers: &HeaderMap) -> Option<&'static str> {
     match headers.get("authorization")?.to_str().ok()? {
         "Bearer alice" => Some("alice"),

@@ -224,3 +224,27 @@ async fn who_is_let_in_when_all_is_over_is_told_at_once() {
     };
     assert_eq!(close.code(), CloseCode::SERVICE_RESTART);
 }
+
+#[tokio::test]
+async fn a_server_that_stops_accepting_leaves_its_clients_alone_and_tells_when_all_have_gone() {
+    let running = running().await;
+    let mut ws = running.client().await;
+    running.handle.stop_accepting();
+    let refused = ends(hybi::connect(&*running.url)).await.unwrap_err();
+    let Error::Handshake(error) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(error.status(), Some(StatusCode::SERVICE_UNAVAILABLE));
+    ws.send("still here").await.unwrap();
+    let heard = ends(ws.recv()).await.unwrap();
+    assert_eq!(heard, Some(Message::from("still here")));
+    let handle = running.handle.clone();
+    let drained = tokio::spawn(async move { handle.drained().await });
+    tokio::task::yield_now().await;
+    assert!(!drained.is_finished());
+    ws.close(CloseCode::NORMAL, "").await.unwrap();
+    ends(drained).await.unwrap();
+    let report = ends(running.handle.shutdown(())).await.unwrap();
+    assert_eq!(report, Report::default());
+    ends(running.serving).await.unwrap().unwrap();
+}
