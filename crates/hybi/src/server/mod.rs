@@ -1,5 +1,6 @@
 //! The server: from a listening socket to handlers.
 
+mod settings;
 mod listen;
 mod routes;
 mod door;
@@ -9,16 +10,15 @@ mod service;
 mod tls;
 
 use std::fmt;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 #[cfg(unix)]
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use hybi_proto::handshake::server::{self, Origins};
+use hybi_proto::handshake::server;
 use hybi_proto::handshake::{Forwarded, RequestError};
 use ipnet::IpNet;
 #[cfg(unix)]
@@ -30,7 +30,6 @@ use tokio::time::MissedTickBehavior;
 
 use crate::clients::Clients;
 use crate::crowd::Crowd;
-use crate::driver;
 use crate::error::Result;
 use crate::events::{self, Dispatch};
 use crate::incoming::{Incoming, Reject};
@@ -41,7 +40,7 @@ use crate::tls::ServerTls;
 
 use door::Fresh;
 use listen::Listener;
-use routes::{Route, Routes, Serve};
+use routes::Routes;
 
 pub use listen::Builder;
 pub use routes::PathParams;
@@ -185,248 +184,6 @@ impl Server {
 
     fn config(&mut self) -> &mut Config {
         Arc::make_mut(&mut self.config)
-    }
-
-    /// The bounds and habits of the connections.
-    #[must_use]
-    pub fn options(mut self, options: Options) -> Self {
-        let judge = self.config.judge.clone();
-        let config = self.config();
-        config.judge = judge.deflate(options.get().deflate(false));
-        config.options = options;
-        self
-    }
-
-    /// Which origins a request may come from (default [`Origins::SameHost`]); others get 403.
-    /// Only browsers send an origin; a request without one is not refused for it.
-    #[must_use]
-    pub fn origins(mut self, origins: Origins) -> Self {
-        let judge = self.config.judge.clone().origins(origins);
-        self.config().judge = judge;
-        self
-    }
-
-    /// The subprotocols that are spoken here, the favorite first (default none); the first one
-    /// that the client offers is chosen.
-    #[must_use]
-    pub fn protocols(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        let judge = self.config.judge.clone().protocols(names);
-        self.config().judge = judge;
-        self
-    }
-
-    /// Chooses the first subprotocol that a client offers, whatever it is, as Node's `ws` does, if
-    /// none of [`protocols`](Self::protocols) is among them (default no).
-    #[must_use]
-    pub fn first_protocol_offered(mut self, on: bool) -> Self {
-        let judge = self.config.judge.clone().first_protocol_offered(on);
-        self.config().judge = judge;
-        self
-    }
-
-    /// Believes these proxies, networks as `10.0.0.0/8` or addresses, when they say in this header
-    /// whom they speak for (default: nobody): handlers and hooks find a [`ClientIp`] in the
-    /// extensions of the request, and
-    /// [`max_connections_per_ip`](Self::max_connections_per_ip) counts by it. Who connects through
-    /// a Unix socket is believed then, too.
-    ///
-    /// Choose the header that your proxies write or overwrite: the other one is left alone, for a
-    /// client can send what it likes in that.
-    ///
-    /// ```no_run
-    /// # async fn run() -> hybi::Result<()> {
-    /// use hybi::{Forwarded, Server};
-    ///
-    /// let server = Server::bind("127.0.0.1:8080").await?
-    ///     .trusted_proxies(Forwarded::XForwardedFor, ["127.0.0.1", "10.0.0.0/8"])?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// One of them is neither a network nor an address.
-    pub fn trusted_proxies<N: AsRef<str>>(
-        mut self,
-        header: Forwarded,
-        networks: impl IntoIterator<Item = N>,
-    ) -> Result<Self> {
-        let networks = networks.into_iter().map(|text| network(text.as_ref()));
-        let networks = networks.collect::<io::Result<_>>()?;
-        self.config().proxies = Some(Arc::new((header, networks)));
-        Ok(self)
-    }
-
-    /// Looks at each client that can be accepted, before it is: look at the request, decide with
-    /// await, and give the client back, or its rejection with status, headers and body. It is for
-    /// [`serve`](Self::serve) and its kin; who takes clients by [`accept`](Self::accept) looks
-    /// himself. The time for it is [`Options::handshake_timeout`], as for all of the handshake.
-    ///
-    /// ```no_run
-    /// # async fn user(_: &http::HeaderMap) -> Option<String> { None }
-    /// # async fn run() -> hybi::Result<()> {
-    /// use hybi::{Incoming, Server, StatusCode};
-    ///
-    /// let server = Server::bind("127.0.0.1:8080").await?
-    ///     .on_handshake(|mut incoming: Incoming| async move {
-    ///         match user(incoming.headers()).await {
-    ///             Some(user) => {
-    ///                 incoming.extensions_mut().insert(user);
-    ///                 Ok(incoming)
-    ///             }
-    ///             None => Err(incoming.reject(StatusCode::UNAUTHORIZED).body("who are you?")),
-    ///         }
-    ///     });
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn on_handshake<F, Fut>(mut self, hook: F) -> Self
-    where
-        F: Fn(Incoming) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = std::result::Result<Incoming, Reject>> + Send + 'static,
-    {
-        let hook = move |incoming| -> Looking { Box::pin(hook(incoming)) };
-        self.config().on_handshake = Some(Arc::new(hook));
-        self
-    }
-
-    /// Makes the answer to a handshake that is refused (default
-    /// [`RequestError::response`]); the request is not there if its head was at fault. It is also
-    /// the place to count them. A status that refuses nothing (1xx, and over HTTP/2 2xx, too) is sent
-    /// as 500.
-    #[must_use]
-    pub fn on_handshake_error<F, B>(mut self, answer: F) -> Self
-    where
-        F: Fn(&RequestError, Option<&Request<()>>) -> Response<B> + Send + Sync + 'static,
-        B: Into<Bytes>,
-    {
-        let answer = move |error: &_, request: Option<&_>| answer(error, request).map(Into::into);
-        self.config().on_refusal = Some(Arc::new(answer));
-        self
-    }
-
-    /// Serves a path with a handler, as [`serve`](Self::serve) would, when the server
-    /// [runs](Self::run). `/rooms/{room}` has a parameter, see [`PathParams`], and `/{*rest}` takes
-    /// whatever follows. The query is not part of the path.
-    #[must_use]
-    pub fn route<F, Fut>(mut self, path: &str, handler: F) -> Self
-    where
-        F: Fn(WebSocket, Request<()>) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<()>> + Send + 'static,
-    {
-        self.config()
-            .routes
-            .insert(path, Route::Handler(serving(handler)));
-        self
-    }
-
-    /// Serves a path by calling a handler, as [`serve_events`](Self::serve_events) would.
-    #[must_use]
-    pub fn route_events(mut self, path: &str, handler: impl events::Handler) -> Self {
-        let serve = serving_events(handler);
-        self.config().routes.insert(path, Route::Handler(serve));
-        self
-    }
-
-    /// Serves a path by another server, with options, origins, hooks, clients and routes of its
-    /// own; for its routes, this is still the whole path. What it listened on is closed. Where this
-    /// server listens, and what concerns that, the request's head and the time for the handshake,
-    /// TLS and proxies, are this one's to choose. Its [`handle`](Self::handle) ends the other one,
-    /// too.
-    ///
-    /// ```no_run
-    /// # async fn foo(_: hybi::WebSocket, _: hybi::Request<()>) -> hybi::Result<()> { Ok(()) }
-    /// # async fn bar(_: hybi::WebSocket, _: hybi::Request<()>) -> hybi::Result<()> { Ok(()) }
-    /// # async fn run() -> hybi::Result<()> {
-    /// use hybi::Server;
-    ///
-    /// let (foo, bar) = (Server::detached().handler(foo), Server::detached().handler(bar));
-    /// println!("{} clients of foo", foo.clients().len());
-    /// Server::bind("127.0.0.1:8080").await?.mount("/foo", foo).mount("/bar", bar).run().await
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn mount(mut self, path: &str, server: Server) -> Self {
-        let mounted = server.handle();
-        let mut all = self
-            .config
-            .mounted
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        all.push(mounted);
-        drop(all);
-        let routes = &mut self.config().routes;
-        routes.insert(path, Route::Mounted(server.config));
-        self
-    }
-
-    /// Serves the paths that have no route with a handler (default: they get 404).
-    #[must_use]
-    pub fn handler<F, Fut>(mut self, handler: F) -> Self
-    where
-        F: Fn(WebSocket, Request<()>) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<()>> + Send + 'static,
-    {
-        self.config().routes.set_any(serving(handler));
-        self
-    }
-
-    /// Serves the paths that have no route by calling a handler (default: they get 404).
-    #[must_use]
-    pub fn event_handler(mut self, handler: impl events::Handler) -> Self {
-        self.config().routes.set_any(serving_events(handler));
-        self
-    }
-
-    /// Drops the connection of a client that asks for a path which is not served, rather than to
-    /// answer 404 (default no).
-    #[must_use]
-    pub fn abort_unknown_paths(mut self, on: bool) -> Self {
-        self.config().abort_unknown = on;
-        self
-    }
-
-    /// Answers the requests that are no handshakes, health checks for instance (default: 426
-    /// with a text that says why). The connection ends with the answer, which has to be taken within
-    /// [`Options::handshake_timeout`] and must not be a 1xx (it would be sent as 500); that to a HEAD
-    /// is sent without its body.
-    #[must_use]
-    pub fn fallback<F, B>(mut self, fallback: F) -> Self
-    where
-        F: Fn(Request<()>) -> Response<B> + Send + Sync + 'static,
-        B: Into<Bytes>,
-    {
-        self.config().fallback = Some(Arc::new(move |request| fallback(request).map(Into::into)));
-        self
-    }
-
-    /// The most connections at one time (default: as many as there are descriptors), those of
-    /// [mounted](Self::mount) servers included; further handshakes get 503.
-    #[must_use]
-    pub fn max_connections(mut self, connections: usize) -> Self {
-        let places = Semaphore::new(connections.min(Semaphore::MAX_PERMITS));
-        self.config().places = Some(Arc::new(places));
-        self
-    }
-
-    /// The most connections at one time from one address, or one /64 of version 6 (default: any
-    /// number), those of [mounted](Self::mount) servers included; further handshakes get 429. Behind
-    /// a proxy it takes [`trusted_proxies`](Self::trusted_proxies) to tell clients apart.
-    #[must_use]
-    pub fn max_connections_per_ip(mut self, connections: usize) -> Self {
-        self.config().crowd = Some(Arc::new(Crowd::new(connections)));
-        self
-    }
-
-    /// Whether the server keeps track of its connections (default yes), for
-    /// [`clients`](Self::clients) and for its end. It costs less than 100 bytes a connection.
-    #[must_use]
-    pub fn track(mut self, on: bool) -> Self {
-        let config = self.config();
-        let clients = config.clients.take();
-        config.clients = on.then(|| clients.unwrap_or_default());
-        self
     }
 
     /// The open connections; none where [`track`](Self::track) is off.
@@ -667,31 +424,4 @@ where
     let end = async { handle.shutdown(signal.await).await };
     let (report, ()) = tokio::try_join!(end, serving)?;
     Ok(report)
-}
-
-fn serving<F, Fut>(handler: F) -> Serve
-where
-    F: Fn(WebSocket, Request<()>) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<()>> + Send + 'static,
-{
-    Arc::new(move |ws, request| Box::pin(driver::begin(ws, |ws| handler(ws, request))))
-}
-
-fn serving_events(handler: impl events::Handler) -> Serve {
-    let handler = Arc::new(handler);
-    Arc::new(move |ws, request| {
-        let handler = handler.clone();
-        Box::pin(driver::begin(ws, |ws| Dispatch::new(ws, request, handler)))
-    })
-}
-
-/// A network, or an address as one.
-fn network(text: &str) -> io::Result<IpNet> {
-    let network = text
-        .parse()
-        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    network.map_err(|_| {
-        let why = format!("{text:?} is neither a network as 10.0.0.0/8 nor an IP address");
-        io::Error::new(io::ErrorKind::InvalidInput, why)
-    })
 }

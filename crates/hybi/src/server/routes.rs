@@ -3,13 +3,15 @@
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use http::Request;
 use hybi_proto::handshake::grammar::percent_decode;
 
-use super::Config;
+use super::{Config, Server};
+use crate::driver;
 use crate::error::Result;
+use crate::events::{self, Dispatch};
 use crate::socket::WebSocket;
 
 /// A connection that is served, to its end.
@@ -68,6 +70,81 @@ impl PathParams {
     /// All of them, in the order of the path.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+}
+
+impl Server {
+    /// Serves a path with a handler, as [`serve`](Self::serve) would, when the server
+    /// [runs](Self::run). `/rooms/{room}` has a parameter, see [`PathParams`], and `/{*rest}` takes
+    /// whatever follows. The query is not part of the path.
+    #[must_use]
+    pub fn route<F, Fut>(mut self, path: &str, handler: F) -> Self
+    where
+        F: Fn(WebSocket, Request<()>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.config()
+            .routes
+            .insert(path, Route::Handler(serving(handler)));
+        self
+    }
+
+    /// Serves a path by calling a handler, as [`serve_events`](Self::serve_events) would.
+    #[must_use]
+    pub fn route_events(mut self, path: &str, handler: impl events::Handler) -> Self {
+        let serve = serving_events(handler);
+        self.config().routes.insert(path, Route::Handler(serve));
+        self
+    }
+
+    /// Serves a path by another server, with options, origins, hooks, clients and routes of its
+    /// own; for its routes, this is still the whole path. What it listened on is closed. Where this
+    /// server listens, and what concerns that, the request's head and the time for the handshake,
+    /// TLS and proxies, are this one's to choose. Its [`handle`](Self::handle) ends the other one,
+    /// too.
+    ///
+    /// ```no_run
+    /// # async fn foo(_: hybi::WebSocket, _: hybi::Request<()>) -> hybi::Result<()> { Ok(()) }
+    /// # async fn bar(_: hybi::WebSocket, _: hybi::Request<()>) -> hybi::Result<()> { Ok(()) }
+    /// # async fn run() -> hybi::Result<()> {
+    /// use hybi::Server;
+    ///
+    /// let (foo, bar) = (Server::detached().handler(foo), Server::detached().handler(bar));
+    /// println!("{} clients of foo", foo.clients().len());
+    /// Server::bind("127.0.0.1:8080").await?.mount("/foo", foo).mount("/bar", bar).run().await
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn mount(mut self, path: &str, server: Server) -> Self {
+        let mounted = server.handle();
+        let mut all = self
+            .config
+            .mounted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        all.push(mounted);
+        drop(all);
+        let routes = &mut self.config().routes;
+        routes.insert(path, Route::Mounted(server.config));
+        self
+    }
+
+    /// Serves the paths that have no route with a handler (default: they get 404).
+    #[must_use]
+    pub fn handler<F, Fut>(mut self, handler: F) -> Self
+    where
+        F: Fn(WebSocket, Request<()>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.config().routes.set_any(serving(handler));
+        self
+    }
+
+    /// Serves the paths that have no route by calling a handler (default: they get 404).
+    #[must_use]
+    pub fn event_handler(mut self, handler: impl events::Handler) -> Self {
+        self.config().routes.set_any(serving_events(handler));
+        self
     }
 }
 
@@ -142,6 +219,22 @@ pub(super) fn find(root: &Arc<Config>, request: &mut Request<()>) -> Found {
         outer,
         serve,
     }
+}
+
+fn serving<F, Fut>(handler: F) -> Serve
+where
+    F: Fn(WebSocket, Request<()>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<()>> + Send + 'static,
+{
+    Arc::new(move |ws, request| Box::pin(driver::begin(ws, |ws| handler(ws, request))))
+}
+
+fn serving_events(handler: impl events::Handler) -> Serve {
+    let handler = Arc::new(handler);
+    Arc::new(move |ws, request| {
+        let handler = handler.clone();
+        Box::pin(driver::begin(ws, |ws| Dispatch::new(ws, request, handler)))
+    })
 }
 
 fn decoded(value: &str) -> String {

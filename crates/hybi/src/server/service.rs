@@ -40,7 +40,10 @@ impl Server {
     /// ```no_run
     /// # async fn foo(_: hybi::WebSocket, _: hybi::Request<()>) -> hybi::Result<()> { Ok(()) }
     /// # async fn run(listener: tokio::net::TcpListener) -> hybi::Result<()> {
-    /// let chat = hybi::Server::detached().route("/chat/{room}", foo).into_service();
+    /// use axum::body::Body;
+    ///
+    /// let chat = hybi::Server::detached().route("/chat/{room}", foo);
+    /// let chat = chat.into_service::<Body>()?;
     /// let app = axum::Router::new().route_service("/chat/{room}", chat);
     /// # axum::serve(listener, app).await?;
     /// # Ok(())
