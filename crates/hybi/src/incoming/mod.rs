@@ -50,8 +50,9 @@ pub fn accept<S: Io>(stream: S) -> Accept<S> {
 ///
 /// # Errors
 ///
-/// [`Error::Handshake`] for a request that was refused, [`Error::Io`], and [`Error::Timeout`]
-/// after [`Options::handshake_timeout`].
+/// [`Error::Handshake`](crate::Error::Handshake) for a request that was refused,
+/// [`Error::Io`](crate::Error::Io), and [`Error::Timeout`](crate::Error::Timeout) after
+/// [`Options::handshake_timeout`].
 #[derive(Debug)]
 #[must_use = "a client is accepted when this is awaited"]
 pub struct Accept<S> {
@@ -259,8 +260,8 @@ impl Incoming {
 ///
 /// # Errors
 ///
-/// [`Error::Io`] if the client did not stay for it, [`Error::Timeout`] after
-/// [`Options::handshake_timeout`].
+/// [`Error::Io`](crate::Error::Io) if the client did not stay for it,
+/// [`Error::Timeout`](crate::Error::Timeout) after [`Options::handshake_timeout`].
 #[derive(Debug)]
 #[must_use = "a client is rejected when this is awaited"]
 pub struct Reject {

@@ -56,8 +56,8 @@ impl Server {
     }
 
     /// Believes these proxies, networks as `10.0.0.0/8` or addresses, when they say in this header
-    /// whom they speak for (default: nobody): handlers and hooks find a [`ClientIp`] in the
-    /// extensions of the request, and
+    /// whom they speak for (default: nobody): handlers and hooks find a
+    /// [`ClientIp`](super::ClientIp) in the extensions of the request, and
     /// [`max_connections_per_ip`](Self::max_connections_per_ip) counts by it. Who connects through
     /// a Unix socket is believed then, too.
     ///
