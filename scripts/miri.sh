@@ -20,4 +20,26 @@ export RUST_BACKTRACE=0
 export PROPTEST_CASES="${PROPTEST_CASES:-4}"
 export PROPTEST_MAX_SHRINK_ITERS="${PROPTEST_MAX_SHRINK_ITERS:-0}"
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/miri"
-exec cargo "+$toolchain" miri test -p hybi-proto --lib -- "$@"
+run() {
+    cargo "+$toolchain" miri test --quiet -p hybi-proto --lib -- "$@"
+}
+if [ $# -gt 0 ]; then
+    run "$@"
+    exit
+fi
+# Miri has one thread: every second test goes to another one.
+tests=()
+mapfile -t tests < <(run --list --format terse | sed -n 's/: test$//p')
+one=() two=()
+for at in "${!tests[@]}"; do
+    if ((at % 2)); then one+=("${tests[at]}"); else two+=("${tests[at]}"); fi
+done
+if [ ${#one[@]} -eq 0 ]; then
+    echo "no tests are listed"
+    exit 1
+fi
+run --exact "${one[@]}" &
+other=$! status=0
+run --exact "${two[@]}" || status=$?
+wait "$other" || status=$?
+exit "$status"
