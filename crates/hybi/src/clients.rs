@@ -50,7 +50,8 @@ pub(crate) struct Entry {
     /// Where the server keeps track of it, and as what.
     registry: Option<Arc<Registry>>,
     id: ConnectionId,
-    _seat: Seat,
+    /// What it is to give back, if anything.
+    _seat: Option<Box<Seat>>,
 }
 
 /// The right to be one of the connections that a server may have.
@@ -214,7 +215,7 @@ impl Entry {
         Self {
             registry,
             id: handle.id(),
-            _seat: seat,
+            _seat: seat.is_taken().then(|| Box::new(seat)),
         }
     }
 }

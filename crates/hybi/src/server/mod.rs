@@ -14,7 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 #[cfg(unix)]
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -24,9 +24,10 @@ use ipnet::IpNet;
 #[cfg(unix)]
 use tokio::net::UnixListener;
 use tokio::net::{TcpListener, ToSocketAddrs};
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::clients::Clients;
 use crate::crowd::Crowd;
@@ -256,10 +257,14 @@ impl Server {
         C: Future<Output = Result<()>> + Send + 'static,
     {
         let mut phase = self.config.phase.subscribe();
-        tick(&self.config);
+        let mut ticker = Ticker::of(&self.config);
         loop {
             let fresh = tokio::select! {
                 fresh = Fresh::accept(&self.listener, &self.config) => fresh,
+                clients = next_tick(&mut ticker) => {
+                    clients.tick();
+                    continue;
+                }
                 _ = phase.wait_for(|phase| *phase == Phase::Closed) => return Ok(()),
             };
             // What only the handshake needs must not live on in the connection's task.
@@ -392,25 +397,61 @@ impl fmt::Debug for Server {
     }
 }
 
-/// Begins to tick for the clients of a server that looks for silence or age, until it serves no more
-/// and they are gone. Connections that are not tracked have a timer of their own.
-fn tick(config: &Arc<Config>) {
-    let Some((every, clients)) = config.options.get().tick().zip(config.clients.clone()) else {
-        return;
-    };
-    // Who serves has it, and each handshake that may still become a client.
-    let serving = Arc::downgrade(config);
-    tokio::spawn(async move {
+/// The one ticker of a server that looks for silence or age, and whom it is for. Connections that
+/// are not tracked have a timer of their own.
+///
+/// It ticks where the server accepts: the same thread serves most of what it wakes, and ten thousand
+/// pings that are queued on another one leave 200 bytes of fragments each.
+struct Ticker {
+    interval: Option<Interval>,
+    clients: Clients,
+    /// Who serves has it, and each handshake that may still become a client.
+    serving: Weak<Config>,
+}
+
+impl Ticker {
+    fn of(config: &Arc<Config>) -> Option<Self> {
+        let (every, clients) = config.options.get().tick().zip(config.clients.clone())?;
         let mut interval = tokio::time::interval(every);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
+        Some(Self {
+            interval: Some(interval),
+            clients,
+            serving: Arc::downgrade(config),
+        })
+    }
+}
+
+/// Waits for the next tick, for ever if there is none.
+async fn next_tick(ticker: &mut Option<Ticker>) -> &Clients {
+    match ticker {
+        Some(Ticker {
+            interval: Some(interval),
+            clients,
+            ..
+        }) => {
             interval.tick().await;
-            if serving.strong_count() == 0 && clients.is_empty() {
-                break;
-            }
-            clients.tick();
+            clients
         }
-    });
+        _ => std::future::pending().await,
+    }
+}
+
+impl Drop for Ticker {
+    /// Who served does so no more; its connections go on, and so does this for them.
+    fn drop(&mut self) {
+        let (Some(mut interval), Ok(runtime)) = (self.interval.take(), Handle::try_current())
+        else {
+            return;
+        };
+        let (clients, serving) = (self.clients.clone(), self.serving.clone());
+        runtime.spawn(async move {
+            while serving.strong_count() > 0 || !clients.is_empty() {
+                interval.tick().await;
+                clients.tick();
+            }
+        });
+    }
 }
 
 async fn until<Signal>(
