@@ -19,9 +19,11 @@ use crate::io::{Io, Stream};
 use crate::options::Options;
 use crate::socket::WebSocket;
 
-pub(crate) use door::{Door, Handshake};
+#[cfg(feature = "tower")]
+pub(crate) use door::Upgraded;
 #[cfg(feature = "hyper")]
-pub(crate) use door::{Upgraded, open};
+pub(crate) use door::open;
+pub(crate) use door::{Door, Handshake};
 
 /// Accepts a WebSocket client on a stream of its own; `.await` what it returns.
 ///
