@@ -8,7 +8,7 @@ use hybi_proto::code::CloseCode;
 use hybi_proto::prepared::Prepared;
 use hybi_proto::queue::Overflow;
 use hybi_proto::text::Text;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use crate::broadcast::{Delivery, deliver};
 use crate::crowd::Guest;
@@ -58,35 +58,17 @@ pub(crate) struct Entry {
 #[derive(Debug)]
 pub(crate) struct Seat {
     /// If it may have so many.
-    pub(crate) place: Option<Place>,
+    pub(crate) place: Option<OwnedSemaphorePermit>,
     /// If an address may have so many.
-    pub(crate) guest: Option<Box<Guest>>,
+    pub(crate) guest: Option<Guest>,
     /// In the server on which that one is mounted.
     pub(crate) outer: Option<Box<Seat>>,
 }
-
-/// One of as many places as there are: half as large as a permit.
-#[derive(Debug)]
-pub(crate) struct Place(Arc<Semaphore>);
 
 impl Seat {
     /// Whether it is to be given back.
     pub(crate) fn is_taken(&self) -> bool {
         self.place.is_some() || self.guest.is_some() || self.outer.is_some()
-    }
-}
-
-impl Place {
-    /// Takes one, if there is one.
-    pub(crate) fn take(places: &Arc<Semaphore>) -> Option<Self> {
-        places.try_acquire().ok()?.forget();
-        Some(Self(places.clone()))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.add_permits(1);
     }
 }
 

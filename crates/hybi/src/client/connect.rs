@@ -218,7 +218,7 @@ impl Connect {
     ///
     /// ```no_run
     /// # async fn run() -> hybi::Result<()> {
-    /// # async fn sign(request: &hybi::Request<()>) -> http::HeaderValue { unimplemented!() }
+    /// # async fn sign(_: &hybi::Request<()>) -> http::HeaderValue { http::HeaderValue::from_static("") }
     /// let ws = hybi::connect("ws://127.0.0.1:9001/")
     ///     .on_request(|mut request, _info| async move {
     ///         let signature = sign(&request).await;

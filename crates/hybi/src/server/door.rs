@@ -15,7 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::listen::Listener;
 use super::routes::{self, Found, Served};
 use super::{ClientIp, Config};
-use crate::clients::{Place, Seat};
+use crate::clients::Seat;
 use crate::driver::{self, Drive};
 use crate::error::{Error, HandshakeError, Result};
 use crate::exchange;
@@ -258,14 +258,13 @@ impl Config {
         let address = told.or(peer.map(|peer| peer.ip()));
         let guest = match (&self.crowd, address) {
             (Some(crowd), Some(address)) => {
-                Some(Box::new(crowd.enter(address).ok_or(RequestError::Crowded)?))
+                Some(crowd.enter(address).ok_or(RequestError::Crowded)?)
             }
             _ => None,
         };
-        let place = match &self.places {
-            Some(places) => Some(Place::take(places).ok_or(RequestError::Full)?),
-            None => None,
-        };
+        let places = self.places.as_ref();
+        let place = places.map(|places| places.clone().try_acquire_owned());
+        let place = place.transpose().map_err(|_| RequestError::Full)?;
         let outer = outer.filter(Seat::is_taken).map(Box::new);
         Ok(Seat {
             place,

@@ -1,6 +1,7 @@
 //! The server: from a listening socket to handlers.
 
 mod settings;
+mod ticker;
 mod listen;
 mod routes;
 mod door;
@@ -14,7 +15,7 @@ use std::net::{IpAddr, SocketAddr};
 #[cfg(unix)]
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -24,10 +25,8 @@ use ipnet::IpNet;
 #[cfg(unix)]
 use tokio::net::UnixListener;
 use tokio::net::{TcpListener, ToSocketAddrs};
-use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::clients::Clients;
 use crate::crowd::Crowd;
@@ -42,6 +41,7 @@ use crate::tls::ServerTls;
 use door::Fresh;
 use listen::Listener;
 use routes::Routes;
+use ticker::{Ticker, next_tick};
 
 pub use listen::Builder;
 pub use routes::PathParams;
@@ -394,63 +394,6 @@ impl fmt::Debug for Server {
         f.debug_struct("Server")
             .field("listener", &self.listener)
             .finish_non_exhaustive()
-    }
-}
-
-/// The one ticker of a server that looks for silence or age, and whom it is for. Connections that
-/// are not tracked have a timer of their own.
-///
-/// It ticks where the server accepts: the same thread serves most of what it wakes, and ten thousand
-/// pings that are queued on another one leave 200 bytes of fragments each.
-struct Ticker {
-    interval: Option<Interval>,
-    clients: Clients,
-    /// Who serves has it, and each handshake that may still become a client.
-    serving: Weak<Config>,
-}
-
-impl Ticker {
-    fn of(config: &Arc<Config>) -> Option<Self> {
-        let (every, clients) = config.options.get().tick().zip(config.clients.clone())?;
-        let mut interval = tokio::time::interval(every);
-        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Some(Self {
-            interval: Some(interval),
-            clients,
-            serving: Arc::downgrade(config),
-        })
-    }
-}
-
-/// Waits for the next tick, for ever if there is none.
-async fn next_tick(ticker: &mut Option<Ticker>) -> &Clients {
-    match ticker {
-        Some(Ticker {
-            interval: Some(interval),
-            clients,
-            ..
-        }) => {
-            interval.tick().await;
-            clients
-        }
-        _ => std::future::pending().await,
-    }
-}
-
-impl Drop for Ticker {
-    /// Who served does so no more; its connections go on, and so does this for them.
-    fn drop(&mut self) {
-        let (Some(mut interval), Ok(runtime)) = (self.interval.take(), Handle::try_current())
-        else {
-            return;
-        };
-        let (clients, serving) = (self.clients.clone(), self.serving.clone());
-        runtime.spawn(async move {
-            while serving.strong_count() > 0 || !clients.is_empty() {
-                interval.tick().await;
-                clients.tick();
-            }
-        });
     }
 }
 

@@ -11,7 +11,7 @@ use hybi_proto::handshake::grammar::percent_decode;
 use super::{Config, Server};
 use crate::driver;
 use crate::error::Result;
-use crate::events::{self, Dispatch};
+use crate::events;
 use crate::socket::WebSocket;
 
 /// A connection that is served, to its end.
@@ -231,10 +231,7 @@ where
 
 fn serving_events(handler: impl events::Handler) -> Serve {
     let handler = Arc::new(handler);
-    Arc::new(move |ws, request| {
-        let handler = handler.clone();
-        Box::pin(driver::begin(ws, |ws| Dispatch::new(ws, request, handler)))
-    })
+    Arc::new(move |ws, request| Box::pin(events::drive(ws, request, handler.clone())))
 }
 
 fn decoded(value: &str) -> String {
