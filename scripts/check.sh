@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Every check of the project, each a name and one command.
 #
-#   scripts/check.sh              all, in this order
-#   scripts/check.sh NAME...      only these
+#   scripts/check.sh              all, in two rows side by side
+#   scripts/check.sh NAME...      only these, one after the other
 #   scripts/check.sh --list       the names and their commands
 #
 # A part that cannot run here prints a line `SKIPPED: why` and counts as neither passed nor failed.
@@ -10,7 +10,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-names=(test scalar bare fmt clippy features docs tree package shuttle miri autobahn interop proxies fuzz idle instructions)
+# What builds in target/debug and in folders of its own keeps two cores busy; the second row starts
+# programs, builds in target/release, and mostly waits.
+rows=(
+    "test clippy scalar bare fmt features docs tree deny package shuttle miri"
+    "autobahn interop proxies fuzz idle instructions"
+)
 declare -A commands=(
     [test]="cargo test --workspace"
     [scalar]="RUSTFLAGS='--cfg hybi_scalar' CARGO_TARGET_DIR=target/scalar cargo test -p hybi-proto"
@@ -20,6 +25,7 @@ declare -A commands=(
     [features]="bash scripts/features.sh"
     [docs]="RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace --all-features"
     [tree]="bash scripts/tree.sh"
+    [deny]="bash scripts/deny.sh"
     [package]="bash scripts/package.sh"
     [shuttle]="bash scripts/shuttle.sh"
     [miri]="bash scripts/miri.sh"
@@ -31,44 +37,76 @@ declare -A commands=(
     [instructions]="bash scripts/instructions.sh"
 )
 # For a part that hangs; none comes near it.
-guard=(timeout --kill-after=10 20m)
+guard=(timeout --kill-after=10 30m)
 
+read -ra names <<<"${rows[*]}"
 if [ "${1:-}" = --list ]; then
     for name in "${names[@]}"; do printf '%-12s %s\n' "$name" "${commands[$name]}"; done
     exit
 fi
-wanted=("${@:-${names[@]}}")
-for name in "${wanted[@]}"; do
+for name in "$@"; do
     if [ -z "${commands[$name]:-}" ]; then
         echo "scripts/check.sh: no check is called '$name'; there are ${names[*]}" >&2
         exit 2
     fi
 done
 
-mkdir -p .cache/check
-passed=0 failed=() skipped=() times=()
-for name in "${wanted[@]}"; do
-    log=.cache/check/$name.log
-    printf '\n== %s: %s\n' "$name" "${commands[$name]}"
-    start=$SECONDS
-    if "${guard[@]}" bash -c "${commands[$name]}" </dev/null 2>&1 | tee "$log"; then
-        if grep -q '^SKIPPED: ' "$log"; then
-            result=skipped
-            while read -r _ why; do skipped+=("$name: $why"); done < <(grep '^SKIPPED: ' "$log" | sort -u)
-        else
-            result=passed
-            passed=$((passed + 1))
-        fi
-    else
-        result=failed
-        failed+=("$name")
-    fi
-    times+=("$(printf '%-12s %4d s  %s' "$name" $((SECONDS - start)) "$result")")
-    echo "== ${times[-1]}"
-done
+logs=.cache/check
+mkdir -p "$logs"
+title() { printf '\n== %s: %s\n' "$1" "${commands[$1]}"; }
 
+# Runs a part, and leaves its result and its time beside its log.
+run() {
+    local name=$1 log=$logs/$1.log start=$SECONDS result=passed
+    if ! "${guard[@]}" bash -c "${commands[$name]}" </dev/null 2>&1 | tee "$log"; then
+        result=failed
+    elif grep -q '^SKIPPED: ' "$log"; then
+        result=skipped
+    fi
+    echo "$result $((SECONDS - start))" >"$logs/$name.result"
+}
+# Runs parts one after the other, and shows what each said once it has ended.
+run_row() {
+    local name
+    for name in "$@"; do
+        run "$name" >/dev/null
+        flock 9
+        title "$name"
+        cat "$logs/$name.log"
+        echo "== $name: $(<"$logs/$name.result") s"
+        flock -u 9
+    done 9>"$logs/lock"
+}
+
+for name in "${names[@]}"; do rm -f "$logs/$name.result"; done
+if [ $# -gt 0 ]; then
+    names=("$@")
+    for name in "$@"; do
+        title "$name"
+        run "$name"
+    done
+else
+    # What runs in the background does not hear Ctrl-C.
+    trap 'kill $(jobs -p) $(pgrep -P "$(jobs -p | paste -sd,)"); exit 130' INT TERM
+    for row in "${rows[@]}"; do
+        # shellcheck disable=SC2086 # the names of a row are words
+        run_row $row &
+    done
+    wait
+fi
+
+passed=0 failed=() skipped=()
 printf '\ntime of each part:\n'
-printf '  %s\n' "${times[@]}" "$(printf '%-12s %4d s' total "$SECONDS")"
+for name in "${names[@]}"; do
+    read -r result time 2>/dev/null <"$logs/$name.result" || result=failed time=0
+    printf '  %-12s %4d s  %s\n' "$name" "$time" "$result"
+    case $result in
+    passed) passed=$((passed + 1)) ;;
+    failed) failed+=("$name") ;;
+    skipped) while read -r _ why; do skipped+=("$name: $why"); done < <(grep '^SKIPPED: ' "$logs/$name.log" | sort -u) ;;
+    esac
+done
+printf '  %-12s %4d s\n' total "$SECONDS"
 echo "skipped:"
 if [ ${#skipped[@]} -eq 0 ]; then echo "  nothing"; else printf '  %s\n' "${skipped[@]}"; fi
 if [ ${#failed[@]} -gt 0 ]; then echo "failed: ${failed[*]}"; fi
