@@ -4,6 +4,7 @@
 #
 #   scripts/deny.sh
 #
+# Each dependency of what is published says in its line why it is there, which is looked for, too.
 # Where the database cannot be fetched a line says so, and the other three are checked.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -17,6 +18,11 @@ if [ "$(cargo deny --version 2>/dev/null)" != "cargo-deny $version" ]; then
     fi
 fi
 
+unexplained=$(awk '/^\[/ { list = /dependencies/ } list && /^[a-z]/ && !/#/ { print FILENAME ": " $1 }' crates/*/Cargo.toml)
+if [ -n "$unexplained" ]; then
+    echo "no line says why it is there: ${unexplained//$'\n'/, }"
+    exit 1
+fi
 cargo deny check bans licenses sources
 if cargo deny fetch db >/dev/null 2>&1; then
     cargo deny check advisories
