@@ -3,7 +3,7 @@
 //! URLs are parsed as browsers do, by `url`, after everything is refused that `url` would mend in
 //! silence. Connecting is not done here.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 use http::uri::PathAndQuery;
@@ -243,17 +243,27 @@ impl FromStr for Target {
     }
 }
 
-/// The URL without its user information.
+/// The URL without its user information, in characters that [`parse`](Target::parse) takes.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.secure { "wss" } else { "ws" };
-        match &self.socket {
-            Some(socket) => write!(f, "{scheme}+unix:{socket}:{}", self.path),
-            None => {
-                let authority = self.authority.to_str().unwrap_or_default();
-                write!(f, "{scheme}://{authority}{}", self.path)
+        let Some(socket) = &self.socket else {
+            let authority = self.authority.to_str().unwrap_or_default();
+            return write!(f, "{scheme}://{authority}{}", self.path);
+        };
+        // Or its beginning would be taken for an authority.
+        let authority = if socket.starts_with("//") { "//" } else { "" };
+        write!(f, "{scheme}+unix:{authority}")?;
+        for c in socket.chars() {
+            if is_blank(c) || matches!(c, '%' | ':' | '#') {
+                let mut bytes = [0; 4];
+                let mut bytes = c.encode_utf8(&mut bytes).bytes();
+                bytes.try_for_each(|byte| write!(f, "%{byte:02X}"))?;
+            } else {
+                f.write_char(c)?;
             }
         }
+        write!(f, ":{}", self.path)
     }
 }
 
@@ -306,10 +316,13 @@ fn is_secure(scheme: &str) -> Result<bool, UrlError> {
 
 /// `url` trims blanks at the ends and drops tabs and line ends anywhere.
 fn refuse_blanks(url: &str) -> Result<(), UrlError> {
-    let blank = |c: char| c.is_whitespace() || c.is_control();
-    if url.contains(blank) {
+    if url.contains(is_blank) {
         Err(UrlError::Character)
     } else {
         Ok(())
     }
+}
+
+fn is_blank(c: char) -> bool {
+    c.is_whitespace() || c.is_control()
 }

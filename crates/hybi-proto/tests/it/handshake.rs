@@ -1147,7 +1147,14 @@ fn a_unix_socket_stands_for_host_and_port_and_the_rest_is_the_target() {
             "/b?c:d",
             "wss+unix:/tmp/a:/b?c:d",
         ),
-        ("ws+unix:a%20b%3a:/c", "a b:", "/c", "ws+unix:a b::/c"),
+        ("ws+unix:a%20b%3a:/c", "a b:", "/c", "ws+unix:a%20b%3A:/c"),
+        (
+            "ws+unix:%0aö%25%23%C2%85",
+            "\nö%#\u{85}",
+            "/",
+            "ws+unix:%0Aö%25%23%C2%85:/",
+        ),
+        ("ws+unix:////a", "//a", "/", "ws+unix:////a:/"),
     ] {
         let target = Target::parse(url).unwrap();
         assert_eq!(target.socket(), Some(socket), "{url}");
@@ -1155,6 +1162,7 @@ fn a_unix_socket_stands_for_host_and_port_and_the_rest_is_the_target() {
         assert_eq!(target.authority(), "localhost");
         assert_eq!(target.secure(), url.starts_with("wss"));
         assert_eq!(target.to_string(), shown);
+        assert_eq!(Target::parse(shown), Ok(target));
     }
     let target = Target::parse("ws+unix:/tmp/a:/b").unwrap();
     assert_eq!(target.uri().unwrap(), "ws://localhost/b");
