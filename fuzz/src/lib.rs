@@ -1,5 +1,7 @@
 //! What the targets share: a connection that is fed, in turns, and all that can be seen of it.
 
+pub mod frames;
+
 use std::cell::Cell;
 use std::io::IoSlice;
 
