@@ -25,7 +25,8 @@ pub fn stream(server: bool, frames: &[Frame<'_>], enough: usize) -> Vec<u8> {
 }
 
 impl Frame<'_> {
-    fn encode(&self, server: bool, stream: &mut Vec<u8>) {
+    /// Appends it as a peer of this end sends it.
+    pub fn encode(&self, server: bool, stream: &mut Vec<u8>) {
         let times = match self.times {
             u8::MAX => 1 + (256 << 10) / self.payload.len().max(1),
             times => 1 + usize::from(times / 16),
