@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Runs each fuzz target for a bounded time.
+# Runs each fuzz target for a bounded time, two of them at once.
 #
 #   scripts/fuzz.sh [SECONDS] [TARGET...]      20 seconds, all targets
 #
 # Needs the nightly toolchain; cargo-fuzz is installed into .cache/cargo-fuzz. What a target has
-# learned stays in .cache/fuzz/TARGET and is where the next run begins. An input that fails is kept
-# under fuzz/artifacts/TARGET: make it a test of the crate before it is fixed.
+# learned stays in .cache/fuzz/TARGET and is where the next run begins, and what it said in
+# .cache/fuzz/TARGET.log. An input that fails is kept under fuzz/artifacts/TARGET: make it a test of
+# the crate before it is fixed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -30,24 +31,46 @@ fi
 
 listed=$(cargo +nightly fuzz list)
 mapfile -t targets < <(if [ $# -gt 0 ]; then printf '%s\n' "$@"; else echo "$listed"; fi)
-failed=()
-for target in "${targets[@]}"; do
-    echo "$target, $seconds seconds"
-    corpus=.cache/fuzz/$target
-    log=$corpus.log
+mkdir -p .cache/fuzz
+start=$SECONDS
+# One target alone is built alone.
+only=()
+if [ ${#targets[@]} -eq 1 ]; then only=("${targets[0]}"); fi
+if ! cargo +nightly fuzz build "${only[@]}" >.cache/fuzz/build.log 2>&1 </dev/null; then
+    cat .cache/fuzz/build.log
+    exit 1
+fi
+echo "built in $((SECONDS - start)) s; ${#targets[@]} targets, $seconds s each"
+
+# What a target has to say is said at once, so that those that run beside each other do not mix.
+run() {
+    local target=$1 corpus=.cache/fuzz/$1 log=.cache/fuzz/$1.log seeds=() said
     mkdir -p "$corpus"
-    seeds=()
     if [ -d "fuzz/seeds/$target" ]; then
         seeds=("fuzz/seeds/$target")
     fi
     # An input that takes ten seconds is as much a fault as one that panics.
-    if cargo +nightly fuzz run "$target" "$corpus" "${seeds[@]}" -- \
+    if timeout --kill-after=10 $((seconds * 2 + 300)) \
+        cargo +nightly fuzz run "$target" "$corpus" "${seeds[@]}" -- \
         -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 >"$log" 2>&1 </dev/null; then
-        grep -E '^Done [0-9]+ runs' "$log"
+        said=$(sed -nE 's/^#([0-9]+)\s+DONE\s+cov: ([0-9]+) .* corp: ([0-9]+).*/\1 runs, \2 edges, \3 inputs kept/p' "$log")
+        printf '%-14s %s\n' "$target" "$said"
     else
-        failed+=("$target")
-        tail -n 40 "$log"
+        touch ".cache/fuzz/$target.failed"
+        said=$(grep -v '^#[0-9]' "$log" | tail -n 60)
+        printf '%-14s FAILED\n%s\n' "$target" "$said"
     fi
+}
+
+rm -f .cache/fuzz/*.failed
+for target in "${targets[@]}"; do
+    while [ "$(jobs -rp | wc -l)" -ge 2 ]; do wait -n || true; done
+    run "$target" &
+done
+wait
+failed=()
+for target in "${targets[@]}"; do
+    if [ -e ".cache/fuzz/$target.failed" ]; then failed+=("$target"); fi
 done
 if [ ${#failed[@]} -gt 0 ]; then
     echo "failed: ${failed[*]}"

@@ -2,6 +2,7 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
+use hybi_fuzz::frames;
 use hybi_fuzz::{Deflating, End, Turn, run, run_parts, run_uncut, write};
 use hybi_proto::message::{Event, Message};
 use libfuzzer_sys::fuzz_target;
@@ -61,7 +62,7 @@ fuzz_target!(|input: Input<'_>| {
                 *place = *byte;
             }
         }
-        frames(packed, &payload, &mut stream);
+        fragments(packed, &payload, &mut stream);
         if stream.len() > 256 << 10 {
             break;
         }
@@ -81,29 +82,13 @@ fuzz_target!(|input: Input<'_>| {
     }
 });
 
-fn frames(packed: &Packed<'_>, payload: &[u8], stream: &mut Vec<u8>) {
+fn fragments(packed: &Packed<'_>, payload: &[u8], stream: &mut Vec<u8>) {
     let mut first = if packed.text { 0x41 } else { 0x42 };
     let mut rest = payload;
     for cut in &packed.cuts {
         let (part, others) = rest.split_at(rest.len().min(usize::from(*cut)));
-        frame(first, part, stream);
+        frames::unmasked(first, part, stream);
         (first, rest) = (0x00, others);
     }
-    frame(first | 0x80, rest, stream);
-}
-
-fn frame(first: u8, payload: &[u8], stream: &mut Vec<u8>) {
-    stream.push(first);
-    match payload.len() {
-        len @ 0..126 => stream.push(len as u8),
-        len @ 126..0x1_0000 => {
-            stream.push(126);
-            stream.extend((len as u16).to_be_bytes());
-        }
-        len => {
-            stream.push(127);
-            stream.extend((len as u64).to_be_bytes());
-        }
-    }
-    stream.extend(payload);
+    frames::unmasked(first | 0x80, rest, stream);
 }

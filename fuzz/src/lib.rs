@@ -1,5 +1,10 @@
 //! What the targets share: a connection that is fed, in turns, and all that can be seen of it.
 
+pub mod door;
+pub mod frames;
+pub mod heard;
+pub mod said;
+
 use std::cell::Cell;
 use std::io::IoSlice;
 
@@ -66,7 +71,8 @@ thread_local! {
     static NEXT_KEY: Cell<u32> = const { Cell::new(0) };
 }
 
-fn key() -> [u8; 4] {
+/// A mask key, other than the last one.
+pub fn key() -> [u8; 4] {
     let next = NEXT_KEY.get().wrapping_add(1);
     NEXT_KEY.set(next);
     next.wrapping_mul(0x9e37_79b9).to_be_bytes()
@@ -96,6 +102,19 @@ impl End {
 
 impl Deflating {
     fn agree(self, conn: &mut Connection) {
+        let mut params = Params::default();
+        params.server_max_window_bits = Some(self.bits[0] % 7 + 9);
+        params.client_max_window_bits = Some(self.bits[1] % 8 + 8);
+        params.server_no_context_takeover = self.alone[0];
+        params.client_no_context_takeover = self.alone[1];
+        conn.set_deflate(&self.deflate(), params);
+        if let Some(size) = self.job {
+            conn.set_job_size(size.into());
+        }
+    }
+
+    /// How this end compresses.
+    pub fn deflate(self) -> Deflate {
         let strategies = [
             Strategy::Default,
             Strategy::Filtered,
@@ -103,21 +122,12 @@ impl Deflating {
             Strategy::Rle,
             Strategy::Fixed,
         ];
-        let deflate = Deflate::new()
+        Deflate::new()
             .level(self.level % 10)
             .mem_level(self.mem_level % 9 + 1)
             .strategy(strategies[usize::from(self.strategy) % 5])
             .client_max_window_bits(15)
-            .threshold(self.threshold.into());
-        let mut params = Params::default();
-        params.server_max_window_bits = Some(self.bits[0] % 7 + 9);
-        params.client_max_window_bits = Some(self.bits[1] % 8 + 8);
-        params.server_no_context_takeover = self.alone[0];
-        params.client_no_context_takeover = self.alone[1];
-        conn.set_deflate(&deflate, params);
-        if let Some(size) = self.job {
-            conn.set_job_size(size.into());
-        }
+            .threshold(self.threshold.into())
     }
 }
 
