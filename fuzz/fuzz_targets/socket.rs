@@ -89,8 +89,8 @@ enum Befalls {
     Pending,
 }
 
-/// How long a call is waited for: half as many polls, with a turn for others in between or not; or
-/// as long as it takes.
+/// How long a call is waited for: an eighth as many polls, with a turn for others in between or not;
+/// or, one in four, as long as it takes.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 struct Patience(u8);
 
@@ -153,7 +153,7 @@ struct Scene {
 
 type Ws = WebSocket<Door>;
 
-/// More than all deadlines together.
+/// More than all deadlines of one call together.
 const LONG: Duration = Duration::from_secs(1000);
 
 /// No script has so many operations.
@@ -166,7 +166,7 @@ fuzz_target!(|input: Input<'_>| {
         .build();
     let runtime = runtime.expect("it does no I/O");
     runtime.block_on(async {
-        let mut run = pin!(timeout(100 * LONG, play(&input)));
+        let mut run = pin!(timeout(10_000 * LONG, play(&input)));
         let mut polls = 0;
         let bounded = poll_fn(|cx| {
             polls += 1;
@@ -199,18 +199,19 @@ async fn play(input: &Input<'_>) {
     let mut heard = Heard::new(meaning(machine(input.server, limit), &stream));
     let script = script(input, &stream, &mut heard);
     let log = script.log();
+    let backlog = usize::from(input.backlog) % 4096;
     let scene = Arc::new(Scene {
         heard: Mutex::new(heard),
         said: Mutex::default(),
         ears: Mutex::new(Ears::new(machine(!input.server, None), log.clone())),
         log,
-        backlog: usize::from(input.backlog),
+        backlog,
         tasks: Mutex::default(),
     });
 
     let options = Options::new()
         .max_message(limit)
-        .backlog(input.backlog.into())
+        .backlog(backlog)
         .deflate(deflate)
         .deflate_offload(None);
     let opened = if input.server {
@@ -234,12 +235,11 @@ async fn play(input: &Input<'_>) {
         let driven = hybi::drive(ws, async |ws| hands.act(ws, input).await);
         match input.drop {
             None => {
-                let result = timeout(LONG, driven).await.expect("it ends");
+                let result = timeout(1000 * LONG, driven).await.expect("it ends");
                 assert_eq!(result.is_err(), matches!(input.finish, Finish::Fails));
             }
             Some(polls) => {
-                let patience = Patience(polls.min(250));
-                let dropped = patience.wait(driven).await.is_none();
+                let dropped = Patience(polls & !6).wait(driven).await.is_none();
                 lock(&scene.said).closed |= dropped;
             }
         }
@@ -304,6 +304,17 @@ fn meaning(
 fn script(input: &Input<'_>, stream: &[u8], heard: &mut Heard) -> Script {
     let mut script = Script::new();
     let mut rest = stream;
+    if input.trickles {
+        // A byte at a time, each after a wait; then as it is said.
+        let (bytes, others) = rest.split_at(rest.len().min(500));
+        for byte in bytes {
+            script = script.read_pending().read(vec![*byte]);
+        }
+        rest = others;
+        for _ in 0..500 {
+            script = script.write_pending().write(1);
+        }
+    }
     for read in &input.reads {
         script = match *read {
             Read::Bytes(len) if !rest.is_empty() => {
@@ -343,9 +354,6 @@ fn script(input: &Input<'_>, stream: &[u8], heard: &mut Heard) -> Script {
         heard.excuses.reads |= matches!(befalls, Befalls::Error);
         script = script.fault_at(at.into(), fault);
     }
-    if input.trickles && stream.len() < 8 << 10 {
-        script = script.trickle();
-    }
     script
 }
 
@@ -354,9 +362,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Patience {
+    fn is_endless(self) -> bool {
+        self.0 & 6 == 6
+    }
+
     /// Waits so long, and drops the call.
     async fn wait<T>(self, future: impl Future<Output = T>) -> Option<T> {
-        if self.0 > 250 {
+        if self.is_endless() {
             return Some(timeout(LONG, future).await.expect("it ends"));
         }
         self.poll(pin!(future)).await
@@ -364,7 +376,7 @@ impl Patience {
 
     /// As [`wait`](Self::wait), for what need not end.
     async fn await_event<T>(self, scene: &Scene, future: impl Future<Output = T>) -> Option<T> {
-        if self.0 <= 250 {
+        if !self.is_endless() {
             return self.poll(pin!(future)).await;
         }
         let event = timeout(LONG, future).await.ok();
@@ -376,7 +388,7 @@ impl Patience {
     }
 
     async fn poll<T>(self, mut future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
-        for _ in 0..self.0 / 2 {
+        for _ in 0..self.0 / 8 {
             let polled = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
             if let Poll::Ready(output) = polled {
                 return Some(output);
@@ -391,7 +403,7 @@ impl Patience {
 
 impl What {
     fn compose(self, said: &Mutex<Said>) -> Message {
-        lock(said).compose(self.text, self.len.into(), self.fill)
+        lock(said).compose(self.text, usize::from(self.len) % 8192, self.fill)
     }
 }
 
@@ -410,7 +422,7 @@ impl Scene {
             Act::Recv(patience) => {
                 lock(&self.heard).passes_by();
                 let received = patience.await_event(self, ws.recv()).await;
-                self.received(received, patience.0 > 250);
+                self.received(received, patience.is_endless());
             }
             Act::Event(patience) => {
                 let received = patience.await_event(self, ws.recv_event()).await;
@@ -464,7 +476,7 @@ impl Scene {
             }
             Act::Close(patience) => {
                 lock(&self.heard).discards();
-                lock(&self.said).closed |= patience.0 > 1;
+                lock(&self.said).closed |= patience.is_endless() || patience.0 >= 8;
                 let close = ws.close(CloseCode::NORMAL, "");
                 if let Some(closed) = patience.wait(close).await {
                     lock(&self.heard).end(closed.as_ref().map(drop));
