@@ -137,7 +137,8 @@ enum Finish {
     Close,
     Drop,
     Io(bool, What),
-    Split(What),
+    /// A task of its own sends, and closes or not.
+    Split(What, bool),
     Fails,
 }
 
@@ -468,7 +469,7 @@ impl Scene {
                     lock(&self.said).pinged(&payload);
                 }
             }
-            Act::Spawn(what, policy) => self.spawn(ws.sender(), *what, *policy),
+            Act::Spawn(what, policy) => self.spawn(ws.sender(), *what, *policy, false),
             Act::StartClose(code) => {
                 if ws.start_close(CloseCode::new(*code), "why").is_ok() {
                     lock(&self.said).closed = true;
@@ -596,7 +597,7 @@ impl Scene {
         }
     }
 
-    fn spawn(self: &Arc<Self>, sender: Sender<Door>, what: What, policy: Policy) {
+    fn spawn(self: &Arc<Self>, sender: Sender<Door>, what: What, policy: Policy, closes: bool) {
         let message = what.compose(&self.said);
         let overflow = match policy {
             Policy::Wait => Overflow::Wait,
@@ -620,12 +621,19 @@ impl Scene {
             if strict {
                 scene.sent(Some(sent), message);
             }
+            if closes {
+                let closed = sender.start_close(CloseCode::GOING_AWAY, "");
+                assert!(matches!(closed, Ok(()) | Err(Error::Io(_))));
+            }
         });
         lock(&self.tasks).push(task);
     }
 
     async fn finish(self: &Arc<Self>, mut ws: Ws, finish: &Finish) -> hybi::Result<()> {
-        if !matches!(finish, Finish::Drop | Finish::Fails) {
+        if !matches!(
+            finish,
+            Finish::Drop | Finish::Fails | Finish::Split(_, true)
+        ) {
             self.log.eof();
         }
         match finish {
@@ -654,10 +662,11 @@ impl Scene {
                 lock(&self.said).closed = true;
             }
             Finish::Io(shut, what) => self.finish_io(ws, *shut, *what).await,
-            Finish::Split(what) => {
+            Finish::Split(what, closes) => {
                 lock(&self.heard).passes_by();
+                lock(&self.said).closed |= closes;
                 let (sender, mut receiver) = ws.split();
-                self.spawn(sender, *what, Policy::Wait);
+                self.spawn(sender, *what, Policy::Wait, *closes);
                 loop {
                     let received = timeout(LONG, receiver.recv()).await.expect("it ends");
                     let over = !matches!(received, Ok(Some(_)));
