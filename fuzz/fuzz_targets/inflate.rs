@@ -1,4 +1,5 @@
-//! Compressed messages, right or nearly so, are judged alike in any cut and within the limit.
+//! Compressed messages, right or nearly so, are judged alike in any cut and within the limit; those
+//! that are right are what they were.
 #![no_main]
 
 use arbitrary::Arbitrary;
@@ -42,12 +43,17 @@ fuzz_target!(|input: Input<'_>| {
     // A server says it to a client, without masks.
     let mut from = end(true, None).open();
     let mut stream = Vec::new();
+    // What is compressed as it should be is known, up to the first that is not.
+    let (mut known, mut right) = (Vec::new(), true);
     for packed in &input.messages {
         let times = 1 + usize::from(packed.times) % (1 + (64 << 10) / packed.bytes.len().max(1));
         let mut payload = packed.bytes.to_vec();
         if packed.right {
             let message = Message::Binary(packed.bytes.repeat(times).into());
-            from.send(message).expect("all has left");
+            from.send(message.clone()).expect("all has left");
+            if packed.faults.is_empty() && right {
+                known.push((packed.text, message));
+            }
             let mut frame = Vec::new();
             write(&mut from, usize::MAX, &mut frame);
             let head = match frame[1] {
@@ -57,6 +63,7 @@ fuzz_target!(|input: Input<'_>| {
             };
             payload = frame.split_off(head);
         }
+        right &= packed.right && packed.faults.is_empty();
         for (at, byte) in &packed.faults {
             if let Some(place) = payload.get_mut(usize::from(*at)) {
                 *place = *byte;
@@ -67,8 +74,17 @@ fuzz_target!(|input: Input<'_>| {
             break;
         }
     }
-    let end = end(false, Some(limit.unwrap_or(1 << 20) % (4 << 20)));
+    let limit = limit.unwrap_or(1 << 20) % (4 << 20);
+    let end = end(false, Some(limit));
     let uncut = run_uncut(end, &stream);
+    for (at, (text, message)) in known.into_iter().enumerate() {
+        let heard = uncut.events.get(at);
+        let Ok(expected) = expected(text, message, limit as usize) else {
+            assert!(matches!(heard, Some(Err(_))), "{heard:?}");
+            break;
+        };
+        assert_eq!(heard, Some(&Ok(Event::Message(expected))));
+    }
     for event in uncut.events.iter().flatten() {
         if let Event::Message(message) = event {
             assert!(message.len() <= end.message.map_or(0, |limit| limit as usize));
@@ -81,6 +97,19 @@ fuzz_target!(|input: Input<'_>| {
         assert_eq!(parts, uncut);
     }
 });
+
+/// What has to be heard of a message; an error if it is too large, or no text.
+fn expected(text: bool, message: Message, limit: usize) -> Result<Message, ()> {
+    if message.len() > limit {
+        return Err(());
+    }
+    match text {
+        true => String::from_utf8(message.into_bytes().into())
+            .map_err(drop)
+            .map(Message::from),
+        false => Ok(message),
+    }
+}
 
 fn fragments(packed: &Packed<'_>, payload: &[u8], stream: &mut Vec<u8>) {
     let mut first = if packed.text { 0x41 } else { 0x42 };

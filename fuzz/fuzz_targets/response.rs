@@ -1,6 +1,7 @@
 //! The answer to a handshake, cut anywhere, and the client's judgment of it.
 #![no_main]
 
+use http::header::HeaderValue;
 use hybi_proto::handshake::client::{Answer, Options, verify};
 use hybi_proto::handshake::head::{Limits, Scan, parse_response, write_response};
 use hybi_proto::handshake::key::Key;
@@ -36,7 +37,23 @@ fn judge(response: &http::Response<()>, limits: Limits) {
     let key = Key::parse(b"dGhlIHNhbXBsZSBub25jZQ==").expect("the key of RFC 6455 §1.3");
     let options = Options::new().protocol("chat");
     if let Ok(agreed) = verify(Some(&key), &options, response) {
-        assert!(agreed.protocol.is_none_or(|protocol| protocol == "chat"));
+        // RFC 6455 §4.1, of what the client has asked.
+        assert_eq!(response.status(), 101);
+        let headers = response.headers();
+        let all = |name: &str| headers.get_all(name).iter().map(HeaderValue::as_bytes);
+        let accept: Vec<_> = all("sec-websocket-accept").collect();
+        assert_eq!(accept, [b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="]);
+        let upgrade: Vec<_> = all("upgrade").map(<[u8]>::to_ascii_lowercase).collect();
+        assert_eq!(upgrade, [b"websocket"]);
+        assert!(all("connection").any(|list| list.to_ascii_lowercase().ends_with(b"upgrade")
+            || list.contains(&b',')));
+        assert_eq!(all("sec-websocket-extensions").count(), 0);
+        let protocols: Vec<_> = all("sec-websocket-protocol").collect();
+        match agreed.protocol {
+            Some(protocol) => assert_eq!(protocols, [protocol.as_bytes()]),
+            None => assert_eq!(protocols.len(), 0),
+        }
+        assert!(protocols.iter().all(|protocol| *protocol == b"chat"));
     }
     let mut written = Vec::new();
     write_response(&response.clone().map(|()| ""), &mut written);

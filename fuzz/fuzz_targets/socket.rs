@@ -89,8 +89,8 @@ enum Befalls {
     Pending,
 }
 
-/// How long a call is waited for: half as many polls, with a turn for others in between or not; or
-/// as long as it takes.
+/// How long a call is waited for: an eighth as many polls, with a turn for others in between or not;
+/// or, one in four, as long as it takes.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 struct Patience(u8);
 
@@ -137,7 +137,8 @@ enum Finish {
     Close,
     Drop,
     Io(bool, What),
-    Split(What),
+    /// A task of its own sends, and closes or not.
+    Split(What, bool),
     Fails,
 }
 
@@ -153,7 +154,7 @@ struct Scene {
 
 type Ws = WebSocket<Door>;
 
-/// More than all deadlines together.
+/// More than all deadlines of one call together.
 const LONG: Duration = Duration::from_secs(1000);
 
 /// No script has so many operations.
@@ -166,7 +167,7 @@ fuzz_target!(|input: Input<'_>| {
         .build();
     let runtime = runtime.expect("it does no I/O");
     runtime.block_on(async {
-        let mut run = pin!(timeout(100 * LONG, play(&input)));
+        let mut run = pin!(timeout(10_000 * LONG, play(&input)));
         let mut polls = 0;
         let bounded = poll_fn(|cx| {
             polls += 1;
@@ -199,18 +200,19 @@ async fn play(input: &Input<'_>) {
     let mut heard = Heard::new(meaning(machine(input.server, limit), &stream));
     let script = script(input, &stream, &mut heard);
     let log = script.log();
+    let backlog = usize::from(input.backlog) % 4096;
     let scene = Arc::new(Scene {
         heard: Mutex::new(heard),
         said: Mutex::default(),
         ears: Mutex::new(Ears::new(machine(!input.server, None), log.clone())),
         log,
-        backlog: usize::from(input.backlog),
+        backlog,
         tasks: Mutex::default(),
     });
 
     let options = Options::new()
         .max_message(limit)
-        .backlog(input.backlog.into())
+        .backlog(backlog)
         .deflate(deflate)
         .deflate_offload(None);
     let opened = if input.server {
@@ -234,12 +236,11 @@ async fn play(input: &Input<'_>) {
         let driven = hybi::drive(ws, async |ws| hands.act(ws, input).await);
         match input.drop {
             None => {
-                let result = timeout(LONG, driven).await.expect("it ends");
+                let result = timeout(1000 * LONG, driven).await.expect("it ends");
                 assert_eq!(result.is_err(), matches!(input.finish, Finish::Fails));
             }
             Some(polls) => {
-                let patience = Patience(polls.min(250));
-                let dropped = patience.wait(driven).await.is_none();
+                let dropped = Patience(polls & !6).wait(driven).await.is_none();
                 lock(&scene.said).closed |= dropped;
             }
         }
@@ -304,6 +305,17 @@ fn meaning(
 fn script(input: &Input<'_>, stream: &[u8], heard: &mut Heard) -> Script {
     let mut script = Script::new();
     let mut rest = stream;
+    if input.trickles {
+        // A byte at a time, each after a wait; then as it is said.
+        let (bytes, others) = rest.split_at(rest.len().min(500));
+        for byte in bytes {
+            script = script.read_pending().read(vec![*byte]);
+        }
+        rest = others;
+        for _ in 0..500 {
+            script = script.write_pending().write(1);
+        }
+    }
     for read in &input.reads {
         script = match *read {
             Read::Bytes(len) if !rest.is_empty() => {
@@ -343,9 +355,6 @@ fn script(input: &Input<'_>, stream: &[u8], heard: &mut Heard) -> Script {
         heard.excuses.reads |= matches!(befalls, Befalls::Error);
         script = script.fault_at(at.into(), fault);
     }
-    if input.trickles && stream.len() < 8 << 10 {
-        script = script.trickle();
-    }
     script
 }
 
@@ -354,9 +363,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Patience {
+    fn is_endless(self) -> bool {
+        self.0 & 6 == 6
+    }
+
     /// Waits so long, and drops the call.
     async fn wait<T>(self, future: impl Future<Output = T>) -> Option<T> {
-        if self.0 > 250 {
+        if self.is_endless() {
             return Some(timeout(LONG, future).await.expect("it ends"));
         }
         self.poll(pin!(future)).await
@@ -364,7 +377,7 @@ impl Patience {
 
     /// As [`wait`](Self::wait), for what need not end.
     async fn await_event<T>(self, scene: &Scene, future: impl Future<Output = T>) -> Option<T> {
-        if self.0 <= 250 {
+        if !self.is_endless() {
             return self.poll(pin!(future)).await;
         }
         let event = timeout(LONG, future).await.ok();
@@ -376,7 +389,7 @@ impl Patience {
     }
 
     async fn poll<T>(self, mut future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
-        for _ in 0..self.0 / 2 {
+        for _ in 0..self.0 / 8 {
             let polled = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
             if let Poll::Ready(output) = polled {
                 return Some(output);
@@ -391,7 +404,7 @@ impl Patience {
 
 impl What {
     fn compose(self, said: &Mutex<Said>) -> Message {
-        lock(said).compose(self.text, self.len.into(), self.fill)
+        lock(said).compose(self.text, usize::from(self.len) % 8192, self.fill)
     }
 }
 
@@ -410,7 +423,7 @@ impl Scene {
             Act::Recv(patience) => {
                 lock(&self.heard).passes_by();
                 let received = patience.await_event(self, ws.recv()).await;
-                self.received(received, patience.0 > 250);
+                self.received(received, patience.is_endless());
             }
             Act::Event(patience) => {
                 let received = patience.await_event(self, ws.recv_event()).await;
@@ -456,7 +469,7 @@ impl Scene {
                     lock(&self.said).pinged(&payload);
                 }
             }
-            Act::Spawn(what, policy) => self.spawn(ws.sender(), *what, *policy),
+            Act::Spawn(what, policy) => self.spawn(ws.sender(), *what, *policy, false),
             Act::StartClose(code) => {
                 if ws.start_close(CloseCode::new(*code), "why").is_ok() {
                     lock(&self.said).closed = true;
@@ -464,7 +477,7 @@ impl Scene {
             }
             Act::Close(patience) => {
                 lock(&self.heard).discards();
-                lock(&self.said).closed |= patience.0 > 1;
+                lock(&self.said).closed |= patience.is_endless() || patience.0 >= 8;
                 let close = ws.close(CloseCode::NORMAL, "");
                 if let Some(closed) = patience.wait(close).await {
                     lock(&self.heard).end(closed.as_ref().map(drop));
@@ -584,7 +597,7 @@ impl Scene {
         }
     }
 
-    fn spawn(self: &Arc<Self>, sender: Sender<Door>, what: What, policy: Policy) {
+    fn spawn(self: &Arc<Self>, sender: Sender<Door>, what: What, policy: Policy, closes: bool) {
         let message = what.compose(&self.said);
         let overflow = match policy {
             Policy::Wait => Overflow::Wait,
@@ -608,12 +621,19 @@ impl Scene {
             if strict {
                 scene.sent(Some(sent), message);
             }
+            if closes {
+                let closed = sender.start_close(CloseCode::GOING_AWAY, "");
+                assert!(matches!(closed, Ok(()) | Err(Error::Io(_))));
+            }
         });
         lock(&self.tasks).push(task);
     }
 
     async fn finish(self: &Arc<Self>, mut ws: Ws, finish: &Finish) -> hybi::Result<()> {
-        if !matches!(finish, Finish::Drop | Finish::Fails) {
+        if !matches!(
+            finish,
+            Finish::Drop | Finish::Fails | Finish::Split(_, true)
+        ) {
             self.log.eof();
         }
         match finish {
@@ -642,10 +662,11 @@ impl Scene {
                 lock(&self.said).closed = true;
             }
             Finish::Io(shut, what) => self.finish_io(ws, *shut, *what).await,
-            Finish::Split(what) => {
+            Finish::Split(what, closes) => {
                 lock(&self.heard).passes_by();
+                lock(&self.said).closed |= closes;
                 let (sender, mut receiver) = ws.split();
-                self.spawn(sender, *what, Policy::Wait);
+                self.spawn(sender, *what, Policy::Wait, *closes);
                 loop {
                     let received = timeout(LONG, receiver.recv()).await.expect("it ends");
                     let over = !matches!(received, Ok(Some(_)));
