@@ -45,11 +45,14 @@ declare -A running=()
 status=0
 # Waits until one of `running` has ended, and shows what it said.
 reap() {
-    local pid ended=0
+    local pid id ended=0
     wait -n -p pid "${!running[@]}" || ended=$?
     cat "$logs/${running[$pid]}.said"
     if [ "$ended" -ne 0 ]; then status=1; fi
     unset "running[$pid]"
+    local left=()
+    for id in "${started[@]}"; do if [ "$id" != "$pid" ]; then left+=("$id"); fi; done
+    started=("${left[@]}")
 }
 # Runs the command that follows the name beside at most two others.
 beside() {
@@ -68,7 +71,8 @@ for part in "${wanted[@]}"; do
     case $part in
         proxies)
             # It would install them while others use them.
-            install_node proxies && install_python proxies || continue
+            install_node proxies || true
+            install_python proxies || true
             beside proxies bash scripts/proxies.sh
             ;;
         zlib) beside zlib "${try_guard[@]}" python3 scripts/interop/windows.py "$hybi_port" ;;

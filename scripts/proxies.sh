@@ -7,7 +7,7 @@
 # of 100,000 bytes, and the close must be clean. The echo is `hybi serve`, the example hyper_server
 # (HTTP/2) or hypercorn. Then the cases of scripts/interop/lines.py go through nginx and haproxy from
 # Node's ws and from a page in Chromium to hybi, and from hybi to ws; and Chromium uses the page of
-# `hybi serve`, straight, through nginx and, over HTTP/2, through haproxy.
+# `hybi serve`, straight, with TLS, through nginx and, over HTTP/2, through haproxy.
 #
 # nginx, haproxy and Chromium are Debian's packages, which root installs if they are missing;
 # hypercorn and the peers are installed as for scripts/interop.sh. The logs are in .cache/proxies.
@@ -23,6 +23,8 @@ rm -f "$folder"/*.log "$folder"/hybi.sock
 guard=(timeout --kill-after=10 60)
 
 if ! { install_debian nginx && install_debian haproxy && install_python hypercorn; }; then exit; fi
+nginx -v
+haproxy -v | head -n 1
 peers=()
 for peer in ws chromium; do if install_peer "$peer"; then peers+=("$peer"); fi; done
 if [ ! -s "$folder/both.pem" ]; then
@@ -60,14 +62,16 @@ for file in nginx.conf haproxy.cfg; do sed "${places[@]}" "scripts/proxies/$file
 
 start HYBI "$HYBI_BIN" serve --port "${port[HYBI]}" --deflate
 start HYBI_OWN "$HYBI_BIN" serve --port "${port[HYBI_OWN]}" --deflate --origin "http://127.0.0.1:${port[HYBI_OWN]}"
-start HYBI_TLS "$HYBI_BIN" serve --port "${port[HYBI_TLS]}" --tls-cert "$folder/cert.pem" --tls-key "$folder/key.pem"
+start HYBI_TLS "$HYBI_BIN" serve --port "${port[HYBI_TLS]}" --deflate --tls-cert "$folder/cert.pem" --tls-key "$folder/key.pem"
 "$HYBI_BIN" serve --unix "$folder/hybi.sock" >"$folder/HYBI_UNIX.log" 2>&1 </dev/null &
 started+=("$!")
 start CLIENT_IP "$examples/client_ip" "127.0.0.1:${port[CLIENT_IP]}"
 start HYPER "$examples/hyper_server" "127.0.0.1:${port[HYPER]}"
 start NGINX nginx -p "$folder" -c "$folder/nginx.conf"
 start HAPROXY haproxy -f "$folder/haproxy.cfg"
-hypercorn=("$peers_folder/python/bin/hypercorn" --bind)
+# hypercorn 0.18.0 never ends a stream whose WebSocket the client has closed (RFC 8441 §5): it closes
+# the connection when that was idle for so long, and hybi waits for it.
+hypercorn=("$peers_folder/python/bin/hypercorn" --keep-alive 1 --bind)
 start HYPERCORN env PYTHONPATH=scripts/proxies "${hypercorn[@]}" "127.0.0.1:${port[HYPERCORN]}" app:app
 start HYPERCORN_TLS env PYTHONPATH=scripts/proxies "${hypercorn[@]}" "127.0.0.1:${port[HYPERCORN_TLS]}" \
     --certfile "$folder/cert.pem" --keyfile "$folder/key.pem" app:app
@@ -127,6 +131,9 @@ through() {
         try_peers "$1" "$2" "ws://127.0.0.1:${port[${way}_TO_${2^^}]}" "$folder/PEER_${2^^}.log" "${way,,}" || failed=$((failed + 1))
     done
 }
+page() {
+    "${guard[@]}" node scripts/interop/chromium.js page "$@" || failed=$((failed + 1))
+}
 serve hybi "${port[PEER_HYBI]}" "$folder/PEER_HYBI.log"
 for peer in "${peers[@]}"; do
     through "$peer" hybi
@@ -136,9 +143,9 @@ for peer in "${peers[@]}"; do
         continue
     fi
     # HYBI_OWN has a list of origins, client_ip the default.
-    "${guard[@]}" node scripts/interop/chromium.js page "http://127.0.0.1:${port[HYBI_OWN]}/" \
-        "http://localhost:${port[HYBI_OWN]}/" "ws://127.0.0.1:${port[CLIENT_IP]}/" || failed=$((failed + 1))
-    "${guard[@]}" node scripts/interop/chromium.js page "http://127.0.0.1:${port[NGINX]}/" || failed=$((failed + 1))
-    "${guard[@]}" node scripts/interop/chromium.js page "https://localhost:${port[HAPROXY_TLS]}/" || failed=$((failed + 1))
+    page "http://127.0.0.1:${port[HYBI_OWN]}/" http/1.1 "http://localhost:${port[HYBI_OWN]}/" "ws://127.0.0.1:${port[CLIENT_IP]}/"
+    page "https://localhost:${port[HYBI_TLS]}/" http/1.1
+    page "http://127.0.0.1:${port[NGINX]}/" http/1.1
+    page "https://localhost:${port[HAPROXY_TLS]}/" h2
 done
 [ "$failed" -eq 0 ]

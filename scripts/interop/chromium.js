@@ -1,8 +1,10 @@
 // Headless Chromium, a client, as a peer of scripts/interop.sh, driven by playwright-core.
 //
 //   node chromium.js connect URL <LINES      runs each line of lines.py, and prints what became of it
-//   node chromium.js page URL                uses the page of `hybi serve` there
-//   node chromium.js page URL SAME FOREIGN   does so, and sees who may connect: not the page of SAME,
+//   node chromium.js page URL PROTOCOL       uses the page of `hybi serve` there, over `http/1.1` or
+//                                            `h2`
+//   node chromium.js page URL PROTOCOL SAME FOREIGN
+//                                            does so, and sees who may connect: not the page of SAME,
 //                                            another name of URL's server, to URL, and not that of
 //                                            URL to the server FOREIGN
 //
@@ -93,7 +95,7 @@ async function connected(page, url) {
 }
 
 // Uses the page of `hybi serve`, whose server has compression on, as a person does.
-async function usePage(url, fromOther, foreign) {
+async function usePage(url, protocol, same, foreign) {
   await browse(async (browser) => {
     const page = await browser.newPage()
     const handshakes = []
@@ -123,17 +125,17 @@ async function usePage(url, fromOther, foreign) {
       await page.click('#again')
       await page.waitForSelector('#state.open')
     })
-    // RFC 8441 §5.1: over HTTP/2 a 2xx is what 101 is over HTTP/1.1.
-    const status = url.startsWith('https:') ? 200 : 101
-    await check(`the handshakes end in ${status}`, async () => equal(handshakes.join(' '), `${status} ${status}`))
+    await check(`it came over ${protocol}`, async () => equal(await page.evaluate(() => performance.getEntriesByType('navigation')[0].nextHopProtocol), protocol))
+    // RFC 8441 §5: over HTTP/2 a 2xx is what 101 is over HTTP/1.1.
+    await check('so did the WebSockets', async () => equal(handshakes.join(' '), protocol === 'h2' ? '200 200' : '101 101'))
     if (!foreign) return
     const other = await browser.newPage()
-    await other.goto(fromOther)
+    await other.goto(same)
     await check('--origin lets its page in', async () => equal(await connected(page, url.replace('http', 'ws')), 'open'))
     await check('--origin keeps others out', async () => equal(await connected(other, url.replace('http', 'ws')), '1006 false, 403'))
     await check('a server lets no foreign page in by itself', async () => equal(await connected(page, foreign), '1006 false, 403'))
   })
-  console.log(`chromium, the page of hybi serve at ${url.replace(/:\d+/, '')}: ${tried} checks, ${failed} failed`)
+  console.log(`chromium, the page of hybi serve at ${url.replace(/:\d+/, '')} over ${protocol}: ${tried} checks, ${failed} failed`)
   if (failed > 0) process.exit(1)
 }
 
