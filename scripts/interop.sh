@@ -65,8 +65,11 @@ beside() {
 }
 
 build_hybi_interop
-hybi_port=$(free_port)
-serve hybi "$hybi_port" "$logs/hybi-serve.log"
+declare -A port=()
+for name in hybi "${wanted[@]}"; do port[$name]=$(free_port); done
+# proxies.sh chooses its own while these are not all in use.
+export TAKEN_PORTS="${port[*]}"
+serve hybi "${port[hybi]}" "$logs/hybi-serve.log"
 for part in "${wanted[@]}"; do
     case $part in
         proxies)
@@ -75,14 +78,13 @@ for part in "${wanted[@]}"; do
             install_python proxies || true
             beside proxies bash scripts/proxies.sh
             ;;
-        zlib) beside zlib "${try_guard[@]}" python3 scripts/interop/windows.py "$hybi_port" ;;
+        zlib) beside zlib "${try_guard[@]}" python3 scripts/interop/windows.py "${port[hybi]}" ;;
         *)
             install_peer "$part" || continue
-            beside "$part-hybi" try_peers "$part" hybi "ws://127.0.0.1:$hybi_port" "$logs/hybi-serve.log"
+            beside "$part-hybi" try_peers "$part" hybi "ws://127.0.0.1:${port[hybi]}" "$logs/hybi-serve.log"
             python3 scripts/interop/lines.py serves "$part" || continue
-            port=$(free_port)
-            serve "$part" "$port" "$logs/$part-serve.log"
-            beside "hybi-$part" try_peers hybi "$part" "ws://127.0.0.1:$port" "$logs/$part-serve.log"
+            serve "$part" "${port[$part]}" "$logs/$part-serve.log"
+            beside "hybi-$part" try_peers hybi "$part" "ws://127.0.0.1:${port[$part]}" "$logs/$part-serve.log"
             ;;
     esac
 done

@@ -46,7 +46,10 @@ declare -A port=()
 pick() {
     local name
     for name in "$@"; do
-        port[$name]=$(free_port)
+        # A port is free until its server listens there, and so for several names.
+        local chosen
+        while chosen=$(free_port) && [[ " ${port[*]} ${TAKEN_PORTS:-} " == *" $chosen "* ]]; do :; done
+        port[$name]=$chosen
         places+=(-e "s|@$name@|${port[$name]}|g")
     done
 }

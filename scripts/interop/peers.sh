@@ -7,6 +7,8 @@
 
 peers_folder=$PWD/.cache/interop
 export NODE_PATH=$peers_folder/node/node_modules
+# No __pycache__ beside the scripts.
+export PYTHONDONTWRITEBYTECODE=1
 python=$peers_folder/python/bin/python
 # A program that serves and connects as scripts/interop/ws.js does.
 declare -A program=(
