@@ -14,7 +14,7 @@ cd "$(dirname "$0")/.."
 # programs, builds in target/release, and mostly waits.
 rows=(
     "test clippy scalar bare fmt features docs tree deny package shuttle miri"
-    "autobahn interop proxies fuzz idle instructions"
+    "autobahn interop fuzz idle instructions"
 )
 declare -A commands=(
     [test]="cargo test --workspace"
@@ -31,7 +31,6 @@ declare -A commands=(
     [miri]="bash scripts/miri.sh"
     [autobahn]="bash scripts/autobahn.sh quick"
     [interop]="bash scripts/interop.sh"
-    [proxies]="bash scripts/proxies.sh"
     [fuzz]="bash scripts/fuzz.sh 10"
     [idle]="bash scripts/idle.sh"
     [instructions]="bash scripts/instructions.sh"

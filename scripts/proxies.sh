@@ -1,55 +1,32 @@
 #!/usr/bin/env bash
 # hybi behind nginx and haproxy, and over HTTP/2 with haproxy and hypercorn.
 #
-#   scripts/proxies.sh
+#   scripts/proxies.sh                part of scripts/interop.sh, or alone
 #
 # Lines go from `hybi connect` through each way to an echo and must come back, short ones and one
 # of 100,000 bytes, and the close must be clean. The echo is `hybi serve`, the example hyper_server
-# (HTTP/2) or hypercorn.
+# (HTTP/2) or hypercorn. Then the cases of scripts/interop/lines.py go through nginx and haproxy from
+# Node's ws and from a page in Chromium to hybi, and from hybi to ws; and Chromium uses the page of
+# `hybi serve`, straight, with TLS, through nginx and, over HTTP/2, through haproxy.
 #
-# nginx and haproxy are Debian's packages, which root installs if they are missing; hypercorn comes
-# from PyPI into .cache/proxies, where the logs are, too.
+# nginx, haproxy and Chromium are Debian's packages, which root installs if they are missing;
+# hypercorn and the peers are installed as for scripts/interop.sh. The logs are in .cache/proxies.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/server.sh
+source scripts/interop/peers.sh
 
 folder=$PWD/.cache/proxies
-mkdir -p "$folder"
+mkdir -p "$folder" "$peers_folder/logs"
 rm -f "$folder"/*.log "$folder"/hybi.sock
 # A try takes less than a second; this only ends one that hangs.
 guard=(timeout --kill-after=10 60)
 
-skip() {
-    echo "SKIPPED: $*"
-    exit 0
-}
-for name in nginx haproxy; do
-    command -v "$name" >/dev/null && continue
-    if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
-        skip "needs $name, which only root can install"
-    fi
-    # Installed, not started.
-    policy=/usr/sbin/policy-rc.d made=
-    if [ ! -e "$policy" ]; then
-        printf '#!/bin/sh\nexit 101\n' >"$policy"
-        chmod +x "$policy"
-        made=$policy
-    fi
-    if ! { apt-get install --yes --no-install-recommends "$name" ||
-        { apt-get update && apt-get install --yes --no-install-recommends "$name"; }; } >"$folder/apt.log" 2>&1; then
-        tail -n 3 "$folder/apt.log"
-        rm -f "$made"
-        skip "$name could not be installed"
-    fi
-    rm -f "$made"
-done
-hypercorn_version=0.18.0
-if [ "$("$folder/python/bin/pip" show hypercorn 2>/dev/null | sed -n 's/^Version: //p')" != "$hypercorn_version" ]; then
-    rm -rf "$folder/python"
-    if ! python3 -m venv "$folder/python" || ! "$folder/python/bin/pip" install --quiet "hypercorn==$hypercorn_version"; then
-        skip "hypercorn==$hypercorn_version could not be installed from PyPI"
-    fi
-fi
+if ! { install_debian nginx && install_debian haproxy && install_python hypercorn; }; then exit; fi
+nginx -v
+haproxy -v | head -n 1
+peers=()
+for peer in ws chromium; do if install_peer "$peer"; then peers+=("$peer"); fi; done
 if [ ! -s "$folder/both.pem" ]; then
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj "/CN=localhost" \
         -addext "subjectAltName=DNS:localhost,IP:127.0.0.1" -addext "basicConstraints=critical,CA:FALSE" \
@@ -58,6 +35,7 @@ if [ ! -s "$folder/both.pem" ]; then
 fi
 
 build_server
+build_hybi_interop
 cargo build --release --quiet -p hybi --example hyper_server --example client_ip
 examples=${CARGO_TARGET_DIR:-target}/release/examples
 
@@ -68,7 +46,10 @@ declare -A port=()
 pick() {
     local name
     for name in "$@"; do
-        port[$name]=$(free_port)
+        # A port is free until its server listens there, and so for several names.
+        local chosen
+        while chosen=$(free_port) && [[ " ${port[*]} ${TAKEN_PORTS:-} " == *" $chosen "* ]]; do :; done
+        port[$name]=$chosen
         places+=(-e "s|@$name@|${port[$name]}|g")
     done
 }
@@ -78,18 +59,22 @@ start() {
     server_port=${port[$name]}
     start_on_port "$folder/$name.log" "$@"
 }
-pick HYBI HYBI_TLS CLIENT_IP HYPER NGINX NGINX_TLS HAPROXY HAPROXY_H2 HAPROXY_TLS HAPROXY_TO_H2 HAPROXY_H2_TO_H2 HYPERCORN HYPERCORN_TLS
+pick HYBI HYBI_TLS CLIENT_IP HYPER NGINX NGINX_TLS HAPROXY HAPROXY_H2 HAPROXY_TLS HAPROXY_TO_H2 HAPROXY_H2_TO_H2 HYPERCORN HYPERCORN_TLS \
+    HYBI_OWN PEER_HYBI PEER_WS NGINX_TO_HYBI NGINX_TO_WS HAPROXY_TO_HYBI HAPROXY_TO_WS
 for file in nginx.conf haproxy.cfg; do sed "${places[@]}" "scripts/proxies/$file" >"$folder/$file"; done
 
 start HYBI "$HYBI_BIN" serve --port "${port[HYBI]}" --deflate
-start HYBI_TLS "$HYBI_BIN" serve --port "${port[HYBI_TLS]}" --tls-cert "$folder/cert.pem" --tls-key "$folder/key.pem"
+start HYBI_OWN "$HYBI_BIN" serve --port "${port[HYBI_OWN]}" --deflate --origin "http://127.0.0.1:${port[HYBI_OWN]}"
+start HYBI_TLS "$HYBI_BIN" serve --port "${port[HYBI_TLS]}" --deflate --tls-cert "$folder/cert.pem" --tls-key "$folder/key.pem"
 "$HYBI_BIN" serve --unix "$folder/hybi.sock" >"$folder/HYBI_UNIX.log" 2>&1 </dev/null &
 started+=("$!")
 start CLIENT_IP "$examples/client_ip" "127.0.0.1:${port[CLIENT_IP]}"
 start HYPER "$examples/hyper_server" "127.0.0.1:${port[HYPER]}"
 start NGINX nginx -p "$folder" -c "$folder/nginx.conf"
 start HAPROXY haproxy -f "$folder/haproxy.cfg"
-hypercorn=("$folder/python/bin/hypercorn" --bind)
+# hypercorn 0.18.0 never ends a stream whose WebSocket the client has closed (RFC 8441 §5): it closes
+# the connection when that was idle for so long, and hybi waits for it.
+hypercorn=("$peers_folder/python/bin/hypercorn" --keep-alive 1 --bind)
 start HYPERCORN env PYTHONPATH=scripts/proxies "${hypercorn[@]}" "127.0.0.1:${port[HYPERCORN]}" app:app
 start HYPERCORN_TLS env PYTHONPATH=scripts/proxies "${hypercorn[@]}" "127.0.0.1:${port[HYPERCORN_TLS]}" \
     --certfile "$folder/cert.pem" --keyfile "$folder/key.pem" app:app
@@ -141,4 +126,29 @@ try "hypercorn" "$lines" "$lines" "ws://127.0.0.1:${port[HYPERCORN]}/"
 try "hypercorn, HTTP/2" "$lines" "$lines" "ws://127.0.0.1:${port[HYPERCORN]}/" --http2
 try "hypercorn with TLS, HTTP/2" "$lines" "$lines" "wss://localhost:${port[HYPERCORN_TLS]}/" "${ca[@]}" --http2
 echo "$tried ways, $failed failed"
+
+# Tries the client $1 with the server $2 through nginx and haproxy.
+through() {
+    local way
+    for way in NGINX HAPROXY; do
+        try_peers "$1" "$2" "ws://127.0.0.1:${port[${way}_TO_${2^^}]}" "$folder/PEER_${2^^}.log" "${way,,}" || failed=$((failed + 1))
+    done
+}
+page() {
+    "${guard[@]}" node scripts/interop/chromium.js page "$@" || failed=$((failed + 1))
+}
+serve hybi "${port[PEER_HYBI]}" "$folder/PEER_HYBI.log"
+for peer in "${peers[@]}"; do
+    through "$peer" hybi
+    if [ "$peer" = ws ]; then
+        serve ws "${port[PEER_WS]}" "$folder/PEER_WS.log"
+        through hybi ws
+        continue
+    fi
+    # HYBI_OWN has a list of origins, client_ip the default.
+    page "http://127.0.0.1:${port[HYBI_OWN]}/" http/1.1 "http://localhost:${port[HYBI_OWN]}/" "ws://127.0.0.1:${port[CLIENT_IP]}/"
+    page "https://localhost:${port[HYBI_TLS]}/" http/1.1
+    page "http://127.0.0.1:${port[NGINX]}/" http/1.1
+    page "https://localhost:${port[HAPROXY_TLS]}/" h2
+done
 [ "$failed" -eq 0 ]

@@ -1,29 +1,54 @@
 """Python's websockets as a peer of scripts/interop.sh.
 
-    websockets_peer.py serve PORT          echoes, each connection with the settings in its query
-    websockets_peer.py connect URL <LINES  runs each line of combinations.py, and prints what became of it
+    websockets_peer.py serve PORT          does as the query of each connection says
+    websockets_peer.py connect URL <LINES  runs each line of lines.py, and prints what became of it
 """
 
-import asyncio
-import json
-import random
-import sys
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve
+from websockets.exceptions import ConnectionClosed
 from websockets.extensions.permessage_deflate import (
     ClientPerMessageDeflateFactory,
     ServerPerMessageDeflateFactory,
 )
 
-# Only what hangs is ended by it.
-GUARD = 20
+import peer
+
+
+class Connection:
+    def __init__(self, connection):
+        self.connection = connection
+        self.agreed = connection.response.headers.get("Sec-WebSocket-Extensions", "nothing")
+        self.protocol = connection.subprotocol
+
+    async def send(self, message):
+        await self.connection.send(message)
+
+    async def receive(self):
+        try:
+            return await self.connection.recv()
+        except ConnectionClosed:
+            return None
+
+    async def ping(self, payload):
+        await (await self.connection.ping(payload))
+
+    async def fragments(self, parts, text):
+        await self.connection.send(parts, text=text)
+
+    async def close(self, code, reason):
+        await self.connection.close(code, reason)
+
+    def ended(self):
+        code, reason = self.connection.close_code, self.connection.close_reason
+        return code, reason or "", code != 1006
 
 
 def settings(text):
     chosen = {}
-    for name, (value,) in parse_qs(text, keep_blank_values=True).items():
+    for name, value in peer.parse(text).items():
         if name.endswith("takeover"):
             chosen[name] = True
         elif name.endswith("bits"):
@@ -31,61 +56,37 @@ def settings(text):
     return chosen
 
 
-def offer(text):
+def offers(text):
+    if text == "off":
+        # An empty list would become an empty header, which is malformed (RFC 6455 §9.1).
+        return None
     if text == "-":
-        return ClientPerMessageDeflateFactory(compress_settings={"memLevel": 5})
-    return ClientPerMessageDeflateFactory(**{"client_max_window_bits": None, **settings(text)})
+        return [ClientPerMessageDeflateFactory(compress_settings={"memLevel": 5})]
+    return [ClientPerMessageDeflateFactory(**{"client_max_window_bits": None, **settings(text)})]
+
+
+async def open_connection(url, offer, protocols):
+    options = {"compression": None, "proxy": None, "max_size": None, "ping_interval": None}
+    return Connection(await connect(url, extensions=offers(offer), subprotocols=protocols or None, **options))
 
 
 def choose(connection, request):
     text = urlsplit(request.path).query
-    connection.protocol.available_extensions = [ServerPerMessageDeflateFactory(**settings(text))]
+    factories = [ServerPerMessageDeflateFactory(**settings(text))]
+    connection.protocol.available_extensions = None if "off" in peer.parse(text) else factories
 
 
-async def echo(connection):
-    async for message in connection:
-        await connection.send(message)
+async def answer(connection):
+    await peer.answer(Connection(connection), urlsplit(connection.request.path).query)
 
 
 async def listen(port):
-    async with serve(echo, "127.0.0.1", port, compression=None, process_request=choose) as server:
+    def select(_, offered):
+        return peer.PROTOCOL if peer.PROTOCOL in offered else None
+
+    options = {"compression": None, "max_size": None, "ping_interval": None}
+    async with serve(answer, "127.0.0.1", port, process_request=choose, select_subprotocol=select, **options) as server:
         await server.serve_forever()
 
 
-def messages():
-    """Below and above every threshold, with what came before in it and without."""
-
-    def text(n):
-        return json.dumps({"n": n, "items": [{"id": i * 7919, "name": f"item {i}", "price": i * 3.25} for i in range(20)]})
-
-    noise = random.Random(1).randbytes(100 * 1024)
-    long = (text(4) * 100)[: 100 * 1024]
-    return ["hybi", text(1), text(2), "", text(3), b"", noise[:1000], long, noise, noise, "é" * 500, text(5)]
-
-
-async def exchange(url, text):
-    factory = offer(text)
-    async with connect(url, compression=None, extensions=[factory], proxy=None) as connection:
-        agreed = connection.response.headers.get("Sec-WebSocket-Extensions", "nothing")
-        for number, message in enumerate(messages()):
-            await connection.send(message)
-            if await connection.recv() != message:
-                raise ValueError(f"message {number} came back as another")
-    if connection.close_code != 1000:
-        raise ValueError(f"closed with {connection.close_code}")
-    return agreed
-
-
-async def run(url):
-    for line in sys.stdin.read().splitlines():
-        client, server = line.split(" ")
-        try:
-            async with asyncio.timeout(GUARD):
-                became = await exchange(f"{url}/?{server}", client)
-        except Exception as error:  # whatever it is, the judge prints it
-            became = f"! {type(error).__name__}: {error}".replace("\n", " ")
-        print(f"{line} {became}", flush=True)
-
-
-_, what, where = sys.argv
-asyncio.run(listen(int(where)) if what == "serve" else run(where))
+peer.main(open_connection, listen)

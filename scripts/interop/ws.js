@@ -1,27 +1,24 @@
 // Node's ws as a peer of scripts/interop.sh.
 //
-//   node ws.js serve PORT              echoes, each connection with the settings in its query
-//   node ws.js connect URL <LINES      runs each line of combinations.py, and prints what became of it
+//   node ws.js serve PORT              does as the query of each connection says
+//   node ws.js connect URL <LINES      runs each line of lines.py, and prints what became of it
 //
 // NODE_PATH tells where ws is.
 'use strict'
 
 const http = require('http')
-const readline = require('readline')
 const { WebSocket, WebSocketServer } = require('ws')
-
-const AT_ONCE = 4
-// Only what hangs is ended by it.
-const GUARD = 20000
+const { connect, text } = require('./cases.js')
 
 function bits(query, name) {
   const value = query.get(name)
   return value === null ? undefined : value === '' ? true : Number(value)
 }
 
-function perMessageDeflate(text, role) {
-  if (text === '-' || text === '') return true
-  const query = new URLSearchParams(text)
+function perMessageDeflate(settings, role) {
+  if (settings === '-' || settings === '') return true
+  const query = new URLSearchParams(settings)
+  if (query.has('off')) return false
   const clientBits = bits(query, 'client_max_window_bits')
   return {
     serverNoContextTakeover: query.has('server_no_context_takeover') || undefined,
@@ -34,85 +31,63 @@ function perMessageDeflate(text, role) {
 }
 
 function serve(port) {
-  const servers = new Map()
   http.createServer().on('upgrade', (request, socket, head) => {
-    const text = decodeURIComponent(request.url.split('?')[1] ?? '')
-    let server = servers.get(text)
-    if (!server) {
-      server = new WebSocketServer({ noServer: true, perMessageDeflate: perMessageDeflate(text, 'server') })
-      servers.set(text, server)
-    }
-    server.handleUpgrade(request, socket, head, (ws) => {
-      ws.on('error', (error) => console.error(`${text}: ${error.message}`))
-      let read = 0
-      ws.on('message', (data, isBinary) => {
-        // The client sends the next message when it has this one back.
-        const took = socket.bytesRead - read
-        read = socket.bytesRead
-        if (!isBinary && data.length >= 1000 && took * 2 > data.length) ws.close(4000, `a text of ${data.length} B took ${took} B`)
-        else ws.send(data, { binary: isBinary })
-      })
+    const choice = decodeURIComponent(request.url.split('?')[1] ?? '')
+    const server = new WebSocketServer({
+      noServer: true,
+      perMessageDeflate: perMessageDeflate(choice, 'server'),
+      handleProtocols: (offered) => offered.has('echo') && 'echo',
     })
+    server.handleUpgrade(request, socket, head, (ws) => answer(ws, socket, choice))
   }).listen(port, '127.0.0.1')
 }
 
-// What is sent, in this order and all at once: below and above every threshold, with what came
-// before in it and without.
-function messages() {
-  const json = (n) => JSON.stringify({ n, items: Array.from({ length: 12 }, (_, i) => ({ id: i * 7919, name: `item ${i}`, tags: ['alpha', 'beta'], price: i * 3.25 })) })
-  const noise = Buffer.alloc(100 * 1024)
-  for (let i = 0, state = 1; i < noise.length; i++) {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
-    noise[i] = state >>> 24
-  }
-  return ['hybi', json(1), json(2), '', json(3), Buffer.alloc(0), noise.subarray(0, 1000), json(4).repeat(100).slice(0, 100 * 1024), noise, noise, 'é'.repeat(500), json(5)]
-}
-
-function exchange(url, text) {
-  return new Promise((resolve, reject) => {
-    const sent = messages()
-    let heard = 0
-    let agreed = 'nothing'
-    const ws = new WebSocket(url, { perMessageDeflate: perMessageDeflate(text, 'client') })
-    const guard = setTimeout(() => {
-      ws.terminate()
-      reject(new Error(`hangs after ${heard} messages`))
-    }, GUARD)
-    ws.on('upgrade', (response) => { agreed = response.headers['sec-websocket-extensions'] ?? 'nothing' })
-    ws.on('open', () => sent.forEach((message) => ws.send(message)))
-    ws.on('message', (data, isBinary) => {
-      const wanted = sent[heard]
-      if (isBinary !== (typeof wanted !== 'string') || !data.equals(Buffer.from(wanted))) {
-        reject(new Error(`message ${heard} came back as another`))
-        ws.terminate()
-      }
-      heard += 1
-      if (heard === sent.length) ws.close(1000)
-    })
-    ws.on('error', reject)
-    ws.on('close', (code) => {
-      clearTimeout(guard)
-      if (heard === sent.length && code === 1000) resolve(agreed)
-      else reject(new Error(`closed with ${code} after ${heard} messages`))
-    })
+function answer(ws, socket, choice) {
+  const chosen = new URLSearchParams(choice)
+  ws.on('error', (error) => console.error(`${choice}: ${error.message}`))
+  ws.on('close', (code, reason) => {
+    if (chosen.has('id')) console.log(`closed ${chosen.get('id')} ${code} ${reason}`)
+  })
+  ws.on('pong', (data) => ws.send(`pong ${data}`))
+  let read = 0
+  ws.on('message', (data, isBinary) => {
+    // The client sends the next message when it has this one back.
+    const took = socket.bytesRead - read
+    read = socket.bytesRead
+    const what = chosen.get('do')
+    if (what === 'ping') ws.ping(data)
+    else if (what === 'close') ws.close(Number(chosen.get('code')), text(Number(chosen.get('reason'))))
+    else if (what === 'fragments') fragments(ws, cut(data, 1000), !isBinary)
+    else if (!chosen.has('id') && !isBinary && data.length >= 1000 && took * 2 > data.length) ws.close(4000, `a text of ${data.length} B took ${took} B`)
+    else ws.send(data, { binary: isBinary })
   })
 }
 
-async function connect(url) {
-  const lines = []
-  for await (const line of readline.createInterface({ input: process.stdin })) lines.push(line)
-  let next = 0
-  const work = async () => {
-    while (next < lines.length) {
-      const line = lines[next++]
-      const [client, server] = line.split(' ')
-      const became = await exchange(`${url}/?${server}`, client).catch((error) => `! ${error.message}`)
-      console.log(`${line} ${became}`)
-    }
+function cut(data, length) {
+  return Array.from({ length: Math.max(1, Math.ceil(data.length / length)) }, (_, i) => data.subarray(i * length, (i + 1) * length))
+}
+
+async function fragments(ws, parts, isText, between) {
+  for (const [i, part] of parts.entries()) {
+    ws.send(part, { binary: !isText, fin: i === parts.length - 1 })
+    if (i === 0) await between?.()
   }
-  await Promise.all(Array.from({ length: AT_ONCE }, work))
+}
+
+const peer = {
+  open(url, protocols, offer) {
+    const ws = new WebSocket(url, protocols, { perMessageDeflate: perMessageDeflate(offer, 'client') })
+    ws.on('upgrade', (response) => { ws.agreed = response.headers['sec-websocket-extensions'] ?? 'nothing' })
+    return ws
+  },
+  agreed: (ws) => ws.agreed,
+  ping: (ws, payload) => new Promise((resolve) => {
+    ws.once('pong', resolve)
+    ws.ping(payload)
+  }),
+  fragments,
 }
 
 const [what, where] = process.argv.slice(2)
 if (what === 'serve') serve(Number(where))
-else connect(where)
+else connect(peer, where)

@@ -2,6 +2,11 @@
 
 use hybi::Message;
 
+use crate::settings::text;
+
+/// Where the header changes, and more than any buffer.
+const SIZES: [usize; 8] = [0, 1, 125, 126, 127, 65_535, 65_536, 1 << 20];
+const MANY: usize = 1000;
 const LONG: usize = 100 * 1024;
 
 /// Below and above every threshold, with what came before in it and without, and what no
@@ -23,6 +28,24 @@ pub(crate) fn all() -> Vec<Message> {
         "é".repeat(500).into(),
         json(5).into(),
     ]
+}
+
+/// A text and bytes of each size.
+pub(crate) fn sizes() -> Vec<Message> {
+    let both = |&length: &usize| [text(length).into(), bytes(length).into()];
+    SIZES.iter().flat_map(both).collect()
+}
+
+/// Short ones, of either kind in turn.
+pub(crate) fn many() -> impl Iterator<Item = Message> {
+    (0..MANY).map(|n| match n % 2 {
+        0 => bytes(n % 100).into(),
+        _ => format!("message {n}").into(),
+    })
+}
+
+pub(crate) fn bytes(length: usize) -> Vec<u8> {
+    (0..=250).cycle().take(length).collect()
 }
 
 /// About 1 KiB.
