@@ -8,6 +8,8 @@
 mod answers;
 #[cfg(feature = "deflate")]
 mod compression;
+#[cfg(feature = "deflate")]
+mod deflated;
 mod frames;
 mod masks;
 mod opening;
