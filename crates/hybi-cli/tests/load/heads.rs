@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use crate::judge::lay;
+use tokio::net::TcpStream;
+
+use crate::guarded;
+use crate::judge::{Target, lay};
 use crate::peer::Step::{self, Drip, Ended, Fin, Flood, Nothing, Refused, Send};
 use crate::peer::{half, request, request_with};
+use crate::server::Server;
 use crate::siege::Siege;
 
 const KIB: usize = 1 << 10;
@@ -122,4 +126,31 @@ async fn who_takes_long_in_the_opening_handshake_is_ended_by_the_deadline() {
         ),
     ])
     .await;
+}
+
+#[tokio::test]
+async fn a_server_without_descriptors_serves_again_when_others_have_left() {
+    const MOST: usize = 40;
+    let server = Server::with_descriptors(MOST);
+    let before = server.process.held().descriptors;
+    server.serves().await.unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..2 * MOST {
+        silent.push(TcpStream::connect(server.addr).await.unwrap());
+    }
+    guarded("the descriptors to be used up", async {
+        while server.process.held().descriptors < MOST {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    })
+    .await
+    .unwrap();
+    // It looks for one now and then, and does not spin.
+    let cpu = server.process.cpu_of_two_seconds().await;
+    assert!(cpu <= 20, "{cpu} hundredths of a second in two");
+    drop(silent);
+    server.serves().await.unwrap();
+    server.process.settled(before).await.unwrap();
+    server.process.had_no_complaint().unwrap();
 }

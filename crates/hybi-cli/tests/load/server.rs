@@ -19,8 +19,20 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(threads: usize, args: &[&str]) -> Self {
+        Self::run(Command::new(env!("CARGO_BIN_EXE_hybi")), threads, args)
+    }
+
+    /// One that may have so many descriptors.
+    pub(crate) fn with_descriptors(most: usize) -> Self {
+        let mut shell = Command::new("sh");
+        let line = format!("ulimit -n {most} && exec \"$0\" \"$@\"");
+        shell.args(["-c", &line, env!("CARGO_BIN_EXE_hybi")]);
+        Self::run(shell, 1, &["--handshake-timeout", "0"])
+    }
+
+    fn run(mut command: Command, threads: usize, args: &[&str]) -> Self {
         let (process, mut stdout) = Process::start(
-            Command::new(env!("CARGO_BIN_EXE_hybi"))
+            command
                 .args(["serve", "--port", "0", "--threads", &threads.to_string()])
                 .args(args)
                 .stdin(Stdio::null()),

@@ -316,3 +316,51 @@ impl Config {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test panics
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio::sync::Semaphore;
+
+    use super::super::{HEADS, Server};
+    use super::*;
+    use crate::options::Options;
+
+    /// More than ten times what it takes.
+    const GUARD: Duration = Duration::from_secs(20);
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    #[tokio::test]
+    async fn further_clients_wait_while_as_many_requests_are_read_as_may_be() {
+        let server = Server::bind("127.0.0.1:0").await.unwrap();
+        assert_eq!(server.config.heads.available_permits(), HEADS);
+        let mut server = server.options(Options::new().handshake_timeout(None));
+        server.config().heads = Arc::new(Semaphore::new(2));
+        let heads = server.config.heads.clone();
+        let addr = server.local_addr().unwrap();
+        let serving = tokio::spawn(server.serve(|_, _| async { Ok(()) }));
+        let silent = [addr; 2].map(TcpStream::connect);
+        let [first, second] = silent;
+        let (first, second) = (first.await.unwrap(), second.await.unwrap());
+        let mut third = TcpStream::connect(addr).await.unwrap();
+        third.write_all(REQUEST).await.unwrap();
+        while heads.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+        let mut byte = [0];
+        assert!(third.try_read(&mut byte).is_err());
+        drop(first);
+        let answered = tokio::time::timeout(GUARD, third.read(&mut byte)).await;
+        assert_eq!((answered.unwrap().unwrap(), byte), (1, *b"H"));
+        drop(second);
+        serving.abort();
+    }
+}

@@ -18,7 +18,7 @@ const RSV1: u8 = 0x40;
 /// What is sent behind a handshake with this offer, and the frames that come back.
 struct Row {
     name: String,
-    offer: &'static str,
+    offer: String,
     sent: Vec<u8>,
     pace: Pace,
     seen: Vec<Seen>,
@@ -29,7 +29,7 @@ const OFFER: &str = "permessage-deflate";
 fn row(name: impl Into<String>, sent: &[Vec<u8>], seen: &[Seen]) -> Row {
     Row {
         name: name.into(),
-        offer: OFFER,
+        offer: OFFER.into(),
         sent: sent.concat(),
         pace: Pace::Whole,
         seen: seen.to_vec(),
@@ -296,22 +296,39 @@ fn rows() -> Vec<Row> {
         let sent = [packed(BINARY, &stored(600)), packed(BINARY, &far_back())];
         let seen = [before.clone(), closed(1007)];
         let mut row = row(format!("a reference that breaks {offer}"), &sent, &seen);
-        row.offer = offer;
+        row.offer = offer.into();
         rows.push(row);
     }
-    for offer in [
-        "permessage-deflate; server_max_window_bits=8",
-        "permessage-deflate; server_max_window_bits=7",
-        "permessage-deflate; client_max_window_bits=16",
-        "permessage-deflate; client_max_window_bits=9; client_max_window_bits=9",
-        "permessage-deflate; x",
+    for parameters in [
+        "server_max_window_bits=8",
+        "server_max_window_bits=7",
+        "server_max_window_bits=16",
+        "server_max_window_bits=010",
+        "server_max_window_bits=+10",
+        "server_max_window_bits=10x",
+        "server_max_window_bits=\"010\"",
+        "server_max_window_bits",
+        "client_max_window_bits=7",
+        "client_max_window_bits=16",
+        "client_max_window_bits=09",
+        "client_max_window_bits=0",
+        "client_max_window_bits=4294967305",
+        "client_max_window_bits=9; client_max_window_bits=9",
+        "client_max_window_bits; client_max_window_bits",
+        "server_max_window_bits=9; server_max_window_bits=10",
+        "server_no_context_takeover=1",
+        "client_no_context_takeover=true",
+        "server_no_context_takeover; server_no_context_takeover",
+        "client_no_context_takeover; client_no_context_takeover",
+        "x",
+        "Server_Max_Window_Bits=9; x=1",
     ] {
         let mut row = row(
-            format!("what {offer} has not agreed on"),
+            format!("what {parameters} has not agreed on"),
             &[hello()],
             &[closed(1002)],
         );
-        row.offer = offer;
+        row.offer = format!("{OFFER}; {parameters}");
         rows.push(row);
     }
     rows

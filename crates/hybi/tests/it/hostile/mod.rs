@@ -15,6 +15,8 @@ mod masks;
 mod opening;
 mod patience;
 mod raw;
+mod servers;
+mod words;
 
 use std::net::SocketAddr;
 use std::time::Duration;
