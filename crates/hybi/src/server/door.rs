@@ -318,7 +318,6 @@ impl Config {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)] // a test panics
 mod tests {
     use std::time::Duration;
 
@@ -337,18 +336,18 @@ mod tests {
 
     #[tokio::test]
     async fn further_clients_wait_while_as_many_requests_are_read_as_may_be() {
-        let server = Server::bind("127.0.0.1:0").await.unwrap();
+        let server = Server::bind("127.0.0.1:0").await.expect("a port");
         assert_eq!(server.config.heads.available_permits(), HEADS);
         let mut server = server.options(Options::new().handshake_timeout(None));
         server.config().heads = Arc::new(Semaphore::new(2));
         let heads = server.config.heads.clone();
-        let addr = server.local_addr().unwrap();
+        let addr = server.local_addr().expect("an address");
         let serving = tokio::spawn(server.serve(|_, _| async { Ok(()) }));
         let silent = [addr; 2].map(TcpStream::connect);
         let [first, second] = silent;
-        let (first, second) = (first.await.unwrap(), second.await.unwrap());
-        let mut third = TcpStream::connect(addr).await.unwrap();
-        third.write_all(REQUEST).await.unwrap();
+        let (first, second) = (first.await.expect("taken"), second.await.expect("taken"));
+        let mut third = TcpStream::connect(addr).await.expect("it waits");
+        third.write_all(REQUEST).await.expect("it waits");
         while heads.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
@@ -359,7 +358,8 @@ mod tests {
         assert!(third.try_read(&mut byte).is_err());
         drop(first);
         let answered = tokio::time::timeout(GUARD, third.read(&mut byte)).await;
-        assert_eq!((answered.unwrap().unwrap(), byte), (1, *b"H"));
+        let answered = answered.expect("its turn comes").expect("an answer");
+        assert_eq!((answered, byte), (1, *b"H"));
         drop(second);
         serving.abort();
     }
