@@ -155,7 +155,7 @@ async fn a_server_that_breaks_a_rule_is_told_so_and_left() {
         row(
             "frames",
             100,
-            READ / 4,
+            0,
             vec![
                 told(masked(Frame::text("masked")), 1002, &["Masked"]),
                 told(
@@ -281,7 +281,8 @@ async fn a_server_that_leaves_at_any_moment_leaves_nothing_behind() {
         vec![Greet(""), Send(half(&close))],
     ];
     let ends = |end: Step, error: &'static [&'static str]| -> Vec<_> {
-        let script = |moment: &Vec<Step>| ([&moment[..], &[end.clone()]].concat(), error);
+        let script =
+            |moment: &Vec<Step>| ([&moment[..], std::slice::from_ref(&end)].concat(), error);
         moments.iter().map(script).collect()
     };
     lay(vec![

@@ -23,7 +23,7 @@ pub(crate) const LARGEST: usize = 1 << 20;
 
 /// How long they take part in an opening handshake, and how long in a close, in a message that has
 /// begun, and in writing to who does not read.
-const HANDSHAKE: Duration = Duration::from_secs(2);
+const HANDSHAKE: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a client does once it is connected.
@@ -45,9 +45,12 @@ const WAYS: [Way; 4] = [Way::Listen, Way::Close, Way::Talk, Way::Echo];
 pub(crate) struct Clients {
     process: Process,
     stdin: Mutex<ChildStdin>,
-    asked: Arc<Mutex<HashMap<usize, mpsc::UnboundedSender<(usize, String)>>>>,
+    asked: Arc<Mutex<Asked>>,
     honest: Honest,
 }
+
+/// Who waits for the answer to which question: how it has ended for each client.
+type Asked = HashMap<usize, mpsc::UnboundedSender<(usize, String)>>;
 
 /// A server that is as it should be.
 struct Honest {
@@ -101,7 +104,7 @@ impl Clients {
             line.clear();
             assert!(stdout.read_line(&mut line).unwrap() > 0);
         }
-        let asked: Arc<Mutex<HashMap<usize, mpsc::UnboundedSender<_>>>> = Arc::default();
+        let asked: Arc<Mutex<Asked>> = Arc::default();
         std::thread::spawn({
             let asked = asked.clone();
             move || {
