@@ -9,7 +9,7 @@ use bytes::BufMut;
 use hybi_proto::connection::{Connection, Role};
 use hybi_proto::decoder::Decoder;
 #[cfg(feature = "deflate")]
-use hybi_proto::deflate::Deflate;
+use hybi_proto::deflate::{Deflate, Strategy};
 #[cfg(feature = "deflate")]
 use hybi_proto::handshake::Extensions;
 use hybi_proto::limits::Limits;
@@ -668,4 +668,89 @@ fn a_short_compressed_message_in_progress_holds_no_engine() {
         drop((server, client));
     });
     assert_eq!(left.held, 0, "{left:?}");
+}
+
+/// Whatever a thread has to compress and to inflate at once, a handful of engines is left of it.
+#[cfg(feature = "deflate")]
+#[test]
+fn a_thread_keeps_a_handful_of_engines() {
+    // Bytes that hardly anything is made of twice.
+    let words = |len| {
+        let mut state = 1_u32;
+        let byte = |_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        (0..len).map(byte).collect::<Vec<u8>>()
+    };
+    // Too little for the pool of large buffers.
+    let noise = words(20_000);
+    let compressed = |deflate: Deflate, message: &[u8]| {
+        let deflate = deflate.threshold(0);
+        let params = Extensions::between(Some(&deflate), Some(&deflate)).deflate();
+        let mut from = Connection::new(Role::Client(|| [1, 2, 3, 4]), Limits::default());
+        from.set_deflate(&deflate, params.expect("both want it"));
+        from.send(message.to_vec().into()).expect("room");
+        drain(&mut from);
+    };
+    // Each on a thread of its own, that has none.
+    let ours = (1..=6).map(|level| Deflate::new().level(level));
+    let strategies = [
+        Strategy::Filtered,
+        Strategy::HuffmanOnly,
+        Strategy::Rle,
+        Strategy::Fixed,
+    ];
+    let zlibs = strategies.map(|strategy| Deflate::new().strategy(strategy));
+    let zlibs = (7..=9)
+        .map(|level| Deflate::new().level(level))
+        .chain(zlibs);
+    let (ours, zlibs): (Vec<_>, Vec<_>) = (ours.collect(), zlibs.collect());
+    for (bits, [two, four]) in [(12, [150 + 120, 4 * 170]), (15, [150 + 120, 4 * 285])] {
+        for (settings, most) in [(&ours, two), (&zlibs, four)] {
+            let (compressed, noise, settings) = (compressed, noise.clone(), settings.clone());
+            let work = move || {
+                let ((), left) = cost(|| {
+                    for deflate in settings.repeat(3) {
+                        let deflate = deflate.client_max_window_bits(bits);
+                        compressed(deflate.server_max_window_bits(bits), &noise);
+                    }
+                });
+                assert!(left.held <= most << 10, "{bits} bits: {left:?}");
+                assert!(
+                    left.held > most << 9,
+                    "{bits} bits, too few are kept: {left:?}"
+                );
+            };
+            std::thread::spawn(work).join().expect("no panic");
+        }
+    }
+
+    let ([mut from, _client], _) = agreed(true, &Limits::default());
+    from.send(words(20_000).into()).expect("room");
+    let mut slices = [IoSlice::new(&[]); 16];
+    let count = from.outbox().slices(&mut slices);
+    let frame: Vec<u8> = slices[..count].iter().flat_map(|s| s.to_vec()).collect();
+    let (half, rest) = frame[4..].split_at(18_000);
+    let half = [&header(0xc2, frame.len() as u64 - 4)[..], half].concat();
+    let rest = rest.to_vec();
+    let work = move || {
+        let begin = || {
+            let ([mut server, _client], _) = agreed(true, &Limits::default());
+            server.lend_inbox(Vec::with_capacity(64 << 10));
+            read(&mut server, &half, |event| panic!("{event:?}"));
+            server
+        };
+        let ((), left) = cost(|| {
+            // All of them have one at the same time.
+            let all: Vec<_> = (0..10).map(|_| begin()).collect();
+            for mut server in all {
+                read(&mut server, &rest, |_| {});
+            }
+        });
+        // And the buffer that is inflated to.
+        assert!(left.held <= (4 * 48 + 32) << 10, "{left:?}");
+        assert!(left.held > 3 * (40 << 10), "too few are kept: {left:?}");
+    };
+    std::thread::spawn(work).join().expect("no panic");
 }

@@ -4,10 +4,11 @@ use hybi::test::Frame;
 use tokio::task::JoinSet;
 
 use crate::Outcome;
+use crate::judge::lay;
 use crate::peer::Step::{Closed, Flood, Hold, Outlast, Send, Shake};
 use crate::peer::{Gate, Step, half, masked, play};
-use crate::process::Process;
-use crate::siege::{Siege, lay};
+use crate::server::Server;
+use crate::siege::Siege;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_stays_after_the_close_is_ended_by_the_deadline() {
@@ -47,7 +48,7 @@ async fn who_stays_after_the_close_is_ended_by_the_deadline() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_close_that_is_never_answered_does_not_hold_up_the_end_of_the_server() {
-    let mut server = Process::serve(2, &["--close-timeout", "1"]);
+    let mut server = Server::start(2, &["--close-timeout", "1"]);
     let message = masked(&Frame::binary([7; 200]));
     let scripts: [Vec<Step>; 3] = [
         vec![Shake],
@@ -62,11 +63,11 @@ async fn a_close_that_is_never_answered_does_not_hold_up_the_end_of_the_server()
         playing.spawn(play(server.addr, script, gate.clone()));
     }
     gate.meet().await;
-    server.terminate();
+    server.process.terminate();
     gate.meet().await;
     while let Some(peer) = playing.join_next().await {
         assert_eq!(peer.unwrap(), Outcome::Ok(()));
     }
-    assert_eq!(server.ended().await.unwrap().code(), Some(0));
-    server.had_no_complaint().unwrap();
+    assert_eq!(server.process.ended().await.unwrap().code(), Some(0));
+    server.process.had_no_complaint().unwrap();
 }

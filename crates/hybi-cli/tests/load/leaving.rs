@@ -2,9 +2,10 @@
 
 use hybi::test::Frame;
 
+use crate::judge::lay;
 use crate::peer::Step::{self, Closed, CutOff, Ended, Fin, Nothing, Read, Reset, Send, Shake};
 use crate::peer::{half, masked, request};
-use crate::siege::{Siege, lay};
+use crate::siege::Siege;
 
 /// More than the buffers of the system take of an echo that is not read.
 const LARGE: usize = 4 << 20;

@@ -1,19 +1,14 @@
-//! `hybi serve`, and what its process holds.
+//! A process, and what it holds.
 
-use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::io::{BufReader, Read};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::Duration;
-
-use hybi::CloseCode;
 
 use crate::{Outcome, guarded};
 
-/// A running server, killed when dropped.
+/// A running process, killed when dropped.
 pub(crate) struct Process {
     child: Child,
-    pub(crate) addr: SocketAddr,
-    _stdout: BufReader<ChildStdout>,
 }
 
 /// What a process holds, in bytes, and the CPU time it has used, in hundredths of a second.
@@ -41,45 +36,21 @@ const ALLOCATOR: [(&str, &str); 3] = [
 const LOOK: Duration = Duration::from_millis(20);
 
 impl Process {
-    pub(crate) fn serve(threads: usize, args: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_hybi"))
-            .args(["serve", "--port", "0", "--threads", &threads.to_string()])
-            .args(args)
+    /// Starts a program, and gives what it says.
+    pub(crate) fn start(command: &mut Command) -> (Self, BufReader<ChildStdout>) {
+        let mut child = command
             .envs(ALLOCATOR)
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("hybi starts");
-        let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
-        let mut line = String::new();
-        stdout.read_line(&mut line).expect("a line on stdout");
-        let addr = line.trim_end().split_once("ws://");
-        let addr = addr.and_then(|(_, addr)| addr.trim_end_matches('/').parse().ok());
-        Self {
-            child,
-            addr: addr.unwrap_or_else(|| panic!("no address in {line:?}")),
-            _stdout: stdout,
-        }
+            .expect("it starts");
+        let stdout = child.stdout.take().expect("stdout is piped");
+        (Self { child }, BufReader::new(stdout))
     }
 
-    /// A well-behaved client is served.
-    pub(crate) async fn serves(&self) -> Outcome {
-        let fresh = async {
-            let mut ws = hybi::connect(format!("ws://{}", self.addr)).await?;
-            ws.send("fresh").await?;
-            let echo = ws.recv().await?;
-            ws.close(CloseCode::NORMAL, "").await?;
-            Ok::<_, hybi::Error>(echo)
-        };
-        guarded("a fresh client", async {
-            match fresh.await {
-                Ok(Some(echo)) if echo == "fresh".into() => Ok(()),
-                Ok(other) => Err(format!("a fresh client got {other:?}")),
-                Err(error) => Err(format!("a fresh client is not served: {error}")),
-            }
-        })
-        .await
+    /// What it is told, if that is piped.
+    pub(crate) fn stdin(&mut self) -> Option<ChildStdin> {
+        self.child.stdin.take()
     }
 
     pub(crate) fn held(&self) -> Held {
@@ -107,7 +78,7 @@ impl Process {
 
     /// Waits until no more descriptors are open than these, and says what is held then.
     pub(crate) async fn settled(&self, descriptors: usize) -> Outcome<Held> {
-        guarded("the server to let go of its peers", async {
+        guarded("the process to let go of its peers", async {
             loop {
                 let held = self.held();
                 if held.descriptors <= descriptors {
@@ -134,7 +105,7 @@ impl Process {
 
     /// Waits until the process has ended by itself.
     pub(crate) async fn ended(&mut self) -> Outcome<ExitStatus> {
-        guarded("the end of the server", async {
+        guarded("the end of the process", async {
             loop {
                 if let Some(status) = self.child.try_wait().map_err(|e| e.to_string())? {
                     return Ok(status);
@@ -153,7 +124,7 @@ impl Process {
         let read = stderr.unwrap().read_to_string(&mut said);
         match read {
             Ok(0) => Ok(()),
-            _ => Err(format!("the server has said: {said}")),
+            _ => Err(format!("the process has said: {said}")),
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use hybi::test::{Frame, Opcode};
 
+use crate::judge::lay;
 use crate::peer::Step::{Closed, CutOff, Flood, Hold, Nothing, Outlast, Send, Shake};
 use crate::peer::{half, masked, request};
-use crate::siege::{Siege, lay};
+use crate::siege::Siege;
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on fails
 
 mod layers;
+mod security;
 mod support;
 mod frames;
 mod fragments;

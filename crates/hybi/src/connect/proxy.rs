@@ -81,6 +81,9 @@ impl Proxy {
 
     fn new(intercept: Intercept) -> std::result::Result<Self, ProxyError> {
         let kind = Kind::of(intercept.uri())?;
+        if !has_sound_port(intercept.uri()) {
+            return Err(ProxyError::Url);
+        }
         if let Some((user, password)) = intercept.raw_auth() {
             let fits = |text: &str| text.len() <= usize::from(u8::MAX);
             if kind == Kind::Socks4 || !fits(user) || !fits(password) {
@@ -294,6 +297,16 @@ impl Service<Uri> for Given {
         let given = self.0.take().map(TokioIo::new);
         ready(given.ok_or_else(|| io::ErrorKind::NotConnected.into()))
     }
+}
+
+/// Whether a port that is there is one: a URI takes others, and then says that it has none.
+fn has_sound_port(uri: &Uri) -> bool {
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    let place = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, place)| place);
+    let port = place.strip_prefix(uri.host().unwrap_or_default());
+    uri.port_u16().is_some() || port.is_some_and(|port| matches!(port, "" | ":"))
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use super::listen::Listener;
 use super::routes::{self, Found, Served};
 use super::{ClientIp, Config};
 use crate::clients::Seat;
+use crate::crowd::Guest;
 use crate::driver::{self, Drive};
 use crate::error::{Error, HandshakeError, Result};
 use crate::exchange;
@@ -28,32 +29,41 @@ use crate::trace;
 /// A connection that has just come, and the right to read its request.
 pub(super) struct Fresh {
     stream: Stream,
-    peer: Option<SocketAddr>,
-    _head: Option<OwnedSemaphorePermit>,
+    pub(super) peer: Option<SocketAddr>,
+    head: Head,
+}
+
+/// The right to have a request read, until it is accepted or refused.
+pub(super) struct Head {
+    _place: Option<OwnedSemaphorePermit>,
+    /// If an address may have so many.
+    _guest: Option<Guest>,
 }
 
 impl Fresh {
     /// The next one.
     pub(super) async fn accept(listener: &Listener, config: &Config) -> Self {
         // The semaphore is never closed.
-        let _head = config.heads.clone().acquire_owned().await.ok();
-        let (stream, peer) = listener.accept().await;
-        Self {
-            stream,
-            peer,
-            _head,
+        let _place = config.heads.clone().acquire_owned().await.ok();
+        loop {
+            let (stream, peer) = listener.accept().await;
+            match config.knock(peer) {
+                Ok(_guest) => {
+                    let head = Head { _place, _guest };
+                    return Self { stream, peer, head };
+                }
+                // To answer would take the time of those who are to be bounded.
+                Err(error) => trace::refused(peer, &HandshakeError::Request(error).into()),
+            }
         }
     }
 
-    /// Reads and judges its request, as far as it is a client.
-    pub(super) async fn greet(self, config: Arc<Config>) -> Option<Incoming> {
-        let timeout = config.options.get().handshake_timeout;
-        let peer = self.peer;
-        let greeted = pin!(async {
-            let (request, door) = read(&config, self.stream, peer).await?;
-            admit(&[], &config, request, door, Via::Http1, peer).await
-        });
-        seen(peer, exchange::within(timeout, greeted).await)
+    /// Reads and judges its request, as far as it is a client, which holds its place still.
+    pub(super) async fn greet(self, config: &Config) -> Result<(Incoming, Head)> {
+        let Self { stream, peer, head } = self;
+        let (request, door) = read(config, stream, peer).await?;
+        let incoming = admit(&[], config, request, door, Via::Http1, peer).await?;
+        Ok((incoming, head))
     }
 
     /// Shakes hands, as far as it is a client, and calls the handler.
@@ -227,18 +237,37 @@ impl Config {
         }
     }
 
+    /// Lets one more of an address have its request read. Whom a proxy speaks for is not known yet,
+    /// so that those who come through one do not count.
+    fn knock(&self, peer: Option<SocketAddr>) -> std::result::Result<Option<Guest>, RequestError> {
+        let Some((heads, peer)) = self.heads_per_ip.as_ref().zip(peer) else {
+            return Ok(None);
+        };
+        if self.trusts(peer.ip()) {
+            return Ok(None);
+        }
+        heads
+            .enter(peer.ip())
+            .map(Some)
+            .ok_or(RequestError::Crowded)
+    }
+
+    /// Whether this is a proxy that may speak for others.
+    fn trusts(&self, address: IpAddr) -> bool {
+        let networks = self.proxies.as_deref().map(|(_, networks)| networks);
+        networks.is_some_and(|networks| networks.iter().any(|network| network.contains(&address)))
+    }
+
     /// Notes whom a trusted proxy speaks for.
     pub(super) fn identify(&self, request: &mut Request<()>, peer: Option<SocketAddr>) {
-        let Some((forwarded, networks)) = self.proxies.as_deref() else {
+        let Some((forwarded, _)) = self.proxies.as_deref() else {
             return;
         };
         let client = peer.map_or(Ipv4Addr::LOCALHOST.into(), |peer| peer.ip());
         // Who can open a socket that is a file is one of us: the peer, who is asked about first, and
         // not who has connected to it on this machine.
         let one_of_us = Cell::new(peer.is_none());
-        let trusted = |address: IpAddr| {
-            one_of_us.take() || networks.iter().any(|network| network.contains(&address))
-        };
+        let trusted = |address: IpAddr| one_of_us.take() || self.trusts(address);
         let client = forwarded.client(request.headers(), client, trusted);
         request.extensions_mut().insert(ClientIp(client));
     }
@@ -285,5 +314,53 @@ impl Config {
                 Err(Error::Closed)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio::sync::Semaphore;
+
+    use super::super::{HEADS, Server};
+    use super::*;
+    use crate::options::Options;
+
+    /// More than ten times what it takes.
+    const GUARD: Duration = Duration::from_secs(20);
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    #[tokio::test]
+    async fn further_clients_wait_while_as_many_requests_are_read_as_may_be() {
+        let server = Server::bind("127.0.0.1:0").await.expect("a port");
+        assert_eq!(server.config.heads.available_permits(), HEADS);
+        let mut server = server.options(Options::new().handshake_timeout(None));
+        server.config().heads = Arc::new(Semaphore::new(2));
+        let heads = server.config.heads.clone();
+        let addr = server.local_addr().expect("an address");
+        let serving = tokio::spawn(server.serve(|_, _| async { Ok(()) }));
+        let silent = [addr; 2].map(TcpStream::connect);
+        let [first, second] = silent;
+        let (first, second) = (first.await.expect("taken"), second.await.expect("taken"));
+        let mut third = TcpStream::connect(addr).await.expect("it waits");
+        third.write_all(REQUEST).await.expect("it waits");
+        while heads.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+        let mut byte = [0];
+        assert!(third.try_read(&mut byte).is_err());
+        drop(first);
+        let answered = tokio::time::timeout(GUARD, third.read(&mut byte)).await;
+        let answered = answered.expect("its turn comes").expect("an answer");
+        assert_eq!((answered, byte), (1, *b"H"));
+        drop(second);
+        serving.abort();
     }
 }

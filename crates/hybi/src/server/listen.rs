@@ -193,3 +193,17 @@ pub(super) async fn unix(path: &Path) -> io::Result<UnixListener> {
         bound => bound,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn by_default_1024_connections_wait_and_the_port_is_not_shared() {
+        let Builder {
+            backlog,
+            reuse_port,
+        } = Server::builder();
+        assert_eq!((backlog, reuse_port), (1024, false));
+    }
+}

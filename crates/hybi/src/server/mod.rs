@@ -5,6 +5,7 @@ mod ticker;
 mod listen;
 mod routes;
 mod door;
+mod waiting;
 #[cfg(feature = "tower")]
 mod service;
 #[cfg(feature = "tls")]
@@ -26,7 +27,6 @@ use ipnet::IpNet;
 use tokio::net::UnixListener;
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
 
 use crate::clients::Clients;
 use crate::crowd::Crowd;
@@ -42,6 +42,7 @@ use door::Fresh;
 use listen::Listener;
 use routes::Routes;
 use ticker::{Ticker, next_tick};
+use waiting::Waiting;
 
 pub use listen::Builder;
 pub use routes::PathParams;
@@ -67,8 +68,8 @@ pub use service::{Answer, Service};
 pub struct Server {
     listener: Listener,
     config: Arc<Config>,
-    /// Requests that are being read, for [`Server::accept`].
-    heads: JoinSet<Option<Incoming>>,
+    /// For [`Server::accept`].
+    waiting: Waiting,
 }
 
 /// The client's address as a trusted proxy tells it, in the [extensions](http::Request::extensions)
@@ -91,6 +92,8 @@ struct Config {
     places: Option<Arc<Semaphore>>,
     crowd: Option<Arc<Crowd>>,
     heads: Arc<Semaphore>,
+    /// Those of each address, where its connections are limited.
+    heads_per_ip: Option<Arc<Crowd>>,
     clients: Option<Clients>,
     phase: Arc<watch::Sender<Phase>>,
     mounted: Arc<Mutex<Vec<ServerHandle>>>,
@@ -172,6 +175,7 @@ impl Server {
             places: None,
             crowd: None,
             heads: Arc::new(Semaphore::new(HEADS)),
+            heads_per_ip: None,
             clients: Some(Clients::default()),
             phase: Arc::new(watch::Sender::new(Phase::Open)),
             mounted: Arc::default(),
@@ -179,7 +183,7 @@ impl Server {
         Self {
             listener,
             config: Arc::new(config),
-            heads: JoinSet::new(),
+            waiting: Waiting::default(),
         }
     }
 
@@ -362,30 +366,6 @@ impl Server {
         Signal: Future<Output: Into<Shutdown>>,
     {
         until(self.handle(), signal, self.run()).await
-    }
-
-    /// Waits for the next client whose request has arrived and holds. The requests of several
-    /// clients are read side by side; those that do not hold are refused, and plain requests go
-    /// to the fallback; routes and [`on_handshake`](Self::on_handshake) are not for these. `None` once the server was [shut down](ServerHandle::shutdown).
-    ///
-    /// Cancel safe: a dropped call loses nothing.
-    pub async fn accept(&mut self) -> Option<Incoming> {
-        let mut phase = self.config.phase.subscribe();
-        loop {
-            tokio::select! {
-                // Who is ready is given before more are read.
-                biased;
-                _ = phase.wait_for(|phase| *phase == Phase::Closed) => return None,
-                Some(incoming) = self.heads.join_next() => {
-                    if let Ok(Some(incoming)) = incoming {
-                        return Some(incoming);
-                    }
-                }
-                fresh = Fresh::accept(&self.listener, &self.config) => {
-                    self.heads.spawn(fresh.greet(self.config.clone()));
-                }
-            }
-        }
     }
 }
 

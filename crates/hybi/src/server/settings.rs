@@ -171,9 +171,16 @@ impl Server {
     /// The most connections at one time from one address, or one /64 of version 6 (default: any
     /// number), those of [mounted](Self::mount) servers included; further handshakes get 429. Behind
     /// a proxy it takes [`trusted_proxies`](Self::trusted_proxies) to tell clients apart.
+    ///
+    /// With this limit an address may have as many again in the opening handshake, or 64 if that is
+    /// more, plain requests included; further ones are dropped as they come, without an answer. It
+    /// is the address that connects which counts then: only trusted proxies, and who comes through
+    /// a Unix socket, may have any number.
     #[must_use]
     pub fn max_connections_per_ip(mut self, connections: usize) -> Self {
-        self.config().crowd = Some(Arc::new(Crowd::new(connections)));
+        let config = self.config();
+        config.crowd = Some(Arc::new(Crowd::new(connections)));
+        config.heads_per_ip = Some(Arc::new(Crowd::new(connections.max(HEADS_PER_IP))));
         self
     }
 
@@ -187,6 +194,10 @@ impl Server {
         self
     }
 }
+
+/// As many requests of one address are read at once, however few connections it may have: a page
+/// is loaded over several.
+const HEADS_PER_IP: usize = 64;
 
 /// A network, or an address as one.
 fn network(text: &str) -> io::Result<IpNet> {

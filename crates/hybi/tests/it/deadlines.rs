@@ -3,15 +3,17 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hybi::test::{Frame, Peer};
-use hybi::{CloseCode, Error, Options, Role, Timeout, WebSocket, drive};
+use hybi::{CloseCode, Error, Options, Role, Timeout, WebSocket, accept, drive};
 use tokio::io::{AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 use tokio::time::{Instant, sleep};
 
-use crate::support::{ends, settle};
+use crate::support::{ends, masked, settle};
 
 const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -573,5 +575,90 @@ async fn a_flood_does_not_hold_the_deadline_for_closing_off() {
     for (n, task) in tasks.into_iter().enumerate() {
         assert!(task.is_finished(), "number {n}");
         task.await.unwrap().unwrap();
+    }
+}
+
+/// A transport that brings these bytes, and then others without end; each of them is counted.
+struct Endless {
+    first: Vec<u8>,
+    read: Arc<AtomicUsize>,
+}
+
+impl tokio::io::AsyncRead for Endless {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        std::task::ready!(tokio::task::coop::poll_proceed(cx)).made_progress();
+        let this = self.get_mut();
+        let first = this.first.len().min(buf.remaining());
+        buf.put_slice(&this.first[..first]);
+        this.first.drain(..first);
+        if first == 0 {
+            let rest = buf.remaining();
+            buf.initialize_unfilled_to(rest);
+            buf.advance(rest);
+        }
+        this.read.fetch_add(buf.filled().len(), Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl tokio::io::AsyncWrite for Endless {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The clock stands still while there is always more.
+#[tokio::test(start_paused = true)]
+async fn who_sends_without_end_behind_a_close_or_a_refusal_is_left_after_64_mib() {
+    let most = 64 << 20;
+    let count = || Arc::new(AtomicUsize::new(0));
+    let endless = |first: &[u8], read: &Arc<AtomicUsize>| Endless {
+        first: first.to_vec(),
+        read: read.clone(),
+    };
+    let is_bounded = |read: &AtomicUsize| {
+        let read = read.load(Ordering::Relaxed);
+        assert!((most..=most + (1 << 20)).contains(&read), "{read}");
+    };
+
+    let read = count();
+    let refused = accept(endless(
+        b"GET / HTTP/1.0\r\nUpgrade: websocket\r\n\r\n",
+        &read,
+    ));
+    ends(refused).await.unwrap_err();
+    is_bounded(&read);
+
+    for first in [masked(&[Frame::close(1000, "")]), vec![0x83, 0x80]] {
+        let read = count();
+        let mut ws =
+            WebSocket::from_stream(endless(&first, &read), Role::Server, &Options::new(), &[]);
+        while let Ok(Some(_)) = ends(ws.recv()).await {}
+        drop(ws);
+        is_bounded(&read);
+        let read = count();
+        let ws = WebSocket::from_stream(endless(&first, &read), Role::Server, &Options::new(), &[]);
+        let handler = |mut ws: WebSocket<Endless>| async move {
+            while ws.recv().await?.is_some() {}
+            Ok(())
+        };
+        let _ = ends(drive(ws, handler)).await;
+        is_bounded(&read);
     }
 }

@@ -167,6 +167,33 @@ async fn a_peer_that_does_not_read_holds_back_who_sends() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_more_than_1_mib_comes_ahead_of_what_a_client_reads() {
+    let (mut ws, mut accepted, _) = pair().await;
+    let most = 1 << 20;
+    // What the server's side holds itself: its backlog, and what hyper has of it.
+    let theirs = (1 << 20) + (2 << 20);
+    let message = Message::from(vec![7; 16 << 10]);
+    let mut sent = 0;
+    let send = async |accepted: &mut WebSocket| {
+        let send = accepted.send(message.clone());
+        // On a paused clock this is over when nothing moves any more.
+        let within = tokio::time::timeout(std::time::Duration::from_secs(1), send);
+        within.await.is_ok_and(|sent| sent.is_ok())
+    };
+    while send(&mut accepted).await {
+        sent += message.as_bytes().len();
+        assert!(sent <= most + theirs, "{sent}");
+    }
+    assert!(sent >= most, "{sent}");
+    // It is the reading that it waits for.
+    assert_eq!(ends(ws.recv()).await.unwrap(), Some(message.clone()));
+    for _ in 0..64 {
+        assert_eq!(ends(ws.recv()).await.unwrap(), Some(message.clone()));
+    }
+    assert!(send(&mut accepted).await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_close_by_either_end_is_clean_and_ends_the_connection() {
     for by_client in [true, false] {
         let (mut ws, mut accepted, served) = pair().await;

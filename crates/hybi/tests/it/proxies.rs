@@ -572,6 +572,7 @@ fn a_proxys_url_is_checked_when_it_is_given() {
         "proxy.example",
         "proxy.example:3128",
         "http://proxy.example",
+        "http://proxy.example:/",
         "https://u:p@proxy.example:3128/",
         "socks4://proxy.example",
         "socks4a://127.0.0.1:1080",
@@ -589,6 +590,10 @@ fn a_proxys_url_is_checked_when_it_is_given() {
         ("http:///x", "Url"),
         ("http://a b", "Url"),
         ("/proxy", "Url"),
+        // A port that is none is not the usual one.
+        ("http://proxy.example:x", "Url"),
+        ("http://u:p@proxy.example:65536", "Url"),
+        ("socks5://[::1]:-1", "Url"),
         ("ftp://proxy.example", "Scheme"),
         ("socks://proxy.example", "Scheme"),
         ("ws://proxy.example", "Scheme"),

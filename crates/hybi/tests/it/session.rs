@@ -1,17 +1,21 @@
 //! Sessions: attempts and their delays, servers that come and go, and what is sent meanwhile. On a
 //! paused clock, with a connector that leads to the test.
 
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hybi::session::Event;
 use hybi::test::{Frame, Peer};
 use hybi::{
-    Backoff, CloseCode, Connect, Error, Jitter, Message, Options, Overflow, Session, Timeout, Uri,
-    WebSocket, accept, connect,
+    Backoff, CloseCode, Connect, Error, Jitter, Message, Options, Overflow, Session, Stream,
+    Timeout, Uri, WebSocket, accept, connect,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex,
+};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -546,6 +550,90 @@ async fn what_came_before_the_end_is_received_although_a_send_saw_the_end_first(
         }
     });
     flushed.unwrap();
+}
+
+/// A transport whose writes fail when it is told so.
+struct Breaks {
+    stream: DuplexStream,
+    broken: Arc<AtomicBool>,
+}
+
+impl AsyncRead for Breaks {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Breaks {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        match self.broken.load(Ordering::Relaxed) {
+            true => Poll::Ready(Err(std::io::ErrorKind::BrokenPipe.into())),
+            false => Pin::new(&mut self.stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_to_send_on_a_broken_connection_holds_512_kib_of_what_comes_and_no_more() {
+    const MESSAGE: usize = 10_000;
+    let broken = Arc::new(AtomicBool::new(false));
+    let (knock, mut doors) = mpsc::unbounded_channel();
+    let breaks = broken.clone();
+    let connect = connect("ws://a.example/").connector(move |uri: Uri| {
+        let (stream, theirs) = duplex(4 << 20);
+        let knocked = knock.send((uri, theirs));
+        let broken = breaks.clone();
+        let stream = Stream::new(Breaks { stream, broken });
+        async { knocked.map(|()| stream).map_err(std::io::Error::other) }
+    });
+    let mut session = connect.reconnect(seconds()).queue(1, 1 << 20);
+    let opened = async {
+        let (_, stream) = ends(doors.recv()).await.unwrap();
+        ends(accept(stream)).await.unwrap()
+    };
+    let (event, mut ws) = tokio::join!(event(&mut session), opened);
+    assert!(matches!(event, Event::Up { .. }), "{event:?}");
+    // It floods, until it is left.
+    let flood = tokio::spawn(async move { while ws.send(vec![7; MESSAGE]).await.is_ok() {} });
+    settle().await;
+    broken.store(true, Ordering::Relaxed);
+    let sends = async {
+        loop {
+            session.send("x").await.unwrap();
+        }
+    };
+    assert!(tokio::time::timeout(SECOND / 2, sends).await.is_err());
+    ends(flood).await.unwrap();
+    let mut held = 0;
+    let why = loop {
+        match ends(session.recv_event()).await.unwrap().unwrap() {
+            Event::Message(message) => held += message.as_bytes().len(),
+            Event::Down { why, .. } => break why,
+            event => panic!("{event:?}"),
+        }
+    };
+    assert!(why.to_string().contains("takes nothing"), "{why}");
+    let most = 512 << 10;
+    assert!(
+        (most - 2 * MESSAGE..=most + MESSAGE).contains(&held),
+        "{held}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

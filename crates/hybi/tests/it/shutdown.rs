@@ -248,3 +248,9 @@ async fn a_server_that_stops_accepting_leaves_its_clients_alone_and_tells_when_a
     assert_eq!(report, Report::default());
     ends(running.serving).await.unwrap().unwrap();
 }
+
+#[test]
+fn a_shutdown_has_10_s_if_nothing_else_is_said() {
+    let shown = format!("{:?}", hybi::Shutdown::new());
+    assert!(shown.contains("deadline: 10s"), "{shown}");
+}

@@ -1,15 +1,14 @@
-//! The opening handshake, client side: what a bad server answers, and which error names it; and
-//! bad frames from a server.
+//! The opening handshake, client side: what a bad server answers, and which error names it.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 
-use hybi::{CloseCode, Error, HandshakeError, HeadError, Options, ProtocolError, ResponseError};
+use hybi::{Error, HandshakeError, HeadError, Options, ResponseError};
 use hybi_proto::handshake::Key;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::raw::{BINARY, CLOSE, FIN, PING, Pace, Seen, TEXT, frame, listen, next_frame, send};
+use super::raw::{Pace, listen, send};
 use super::{Failures, Outcome, Victim, expect, guarded};
 
 /// What a server answers, and what its client makes of it.
@@ -20,6 +19,8 @@ struct Row {
     pace: Pace,
     /// The subprotocols that are asked for; they are required if the first is empty.
     asks: &'static [&'static str],
+    /// Whether compression is offered.
+    deflate: bool,
     ends: Ends,
 }
 
@@ -32,7 +33,7 @@ enum Ends {
 }
 
 /// A good answer, with these lines instead of those that begin as they do, or beside them.
-fn accepted(lines: &[&str]) -> String {
+pub(super) fn accepted(lines: &[&str]) -> String {
     let good = [
         "Upgrade: websocket",
         "Connection: Upgrade",
@@ -56,6 +57,7 @@ fn row(name: &'static str, answer: impl AsRef<[u8]>, ends: Ends) -> Row {
         answer: answer.as_ref().to_vec(),
         pace: Pace::Whole,
         asks: &[],
+        deflate: true,
         ends,
     }
 }
@@ -86,6 +88,11 @@ fn status(name: &'static str, status: u16, rest: impl AsRef<[u8]>, body: impl As
 impl Row {
     fn pace(mut self, pace: Pace) -> Self {
         self.pace = pace;
+        self
+    }
+
+    fn without_deflate(mut self) -> Self {
+        self.deflate = false;
         self
     }
 
@@ -228,6 +235,25 @@ fn rows() -> Vec<Row> {
             &["Sec-WebSocket-Extensions: x-unknown"],
             E::ExtensionNotRequested,
         ),
+        faulty(
+            "an extension besides the one that was asked for",
+            &["Sec-WebSocket-Extensions: permessage-deflate, x-unknown"],
+            E::ExtensionNotRequested,
+        ),
+        faulty(
+            "an extension on a second line",
+            &[
+                "Sec-WebSocket-Extensions: permessage-deflate",
+                "Sec-WebSocket-Extensions: permessage-deflate",
+            ],
+            E::ExtensionRepeated,
+        ),
+        faulty(
+            "deflate, although not offered",
+            &["Sec-WebSocket-Extensions: permessage-deflate"],
+            E::ExtensionNotRequested,
+        )
+        .without_deflate(),
         faulty(
             "a malformed extension",
             &["Sec-WebSocket-Extensions: x; ="],
@@ -378,6 +404,18 @@ fn rows() -> Vec<Row> {
             &long[..64 << 10],
         ),
         status(
+            "an extension of a chunk without end",
+            500,
+            format!("Transfer-Encoding: chunked\r\n\r\n1;{long}"),
+            "",
+        ),
+        status(
+            "a size of a chunk that is too large to be one",
+            500,
+            format!("Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n{long}"),
+            "",
+        ),
+        status(
             "a length that is none",
             500,
             format!("Content-Length: -1\r\n\r\n{long}"),
@@ -398,7 +436,7 @@ fn rows() -> Vec<Row> {
 }
 
 /// Takes a client, and gives its stream and the accept value that it wants.
-async fn take(listener: &TcpListener) -> (TcpStream, String) {
+pub(super) async fn take(listener: &TcpListener) -> (TcpStream, String) {
     let (mut tcp, _) = listener.accept().await.unwrap();
     tcp.set_nodelay(true).unwrap();
     let mut head = Vec::new();
@@ -437,7 +475,11 @@ impl Row {
             listen(&mut read).await;
         };
         let client = async {
-            let result = connect(addr, self.asks).await;
+            let mut options = Options::new();
+            if !self.deflate {
+                options = options.deflate(None);
+            }
+            let result = connect(addr, self.asks).options(options).await;
             self.judge(result.map(drop))
         };
         let (outcome, ()) = guarded(async { tokio::join!(client, server) }).await?;
@@ -493,157 +535,6 @@ async fn every_answer_of_a_server_gets_its_error() {
         failures.row(&format!("after {}", row.name), honest.serves().await);
     }
     failures.assert_none();
-}
-
-/// A frame with these first two bytes, and so many bytes behind them.
-fn raw(first: u8, second: u8, rest: usize) -> Vec<u8> {
-    let mut frame = vec![first, second];
-    frame.resize(2 + rest, 0);
-    frame
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_bad_frame_of_a_server_is_answered_and_named() {
-    use ProtocolError as E;
-    let rows: Vec<(&str, Vec<u8>, ProtocolError)> = vec![
-        ("a masked text", frame(FIN | TEXT, "hello"), E::Masked),
-        ("a masked ping", frame(FIN | PING, ""), E::Masked),
-        ("a masked close", frame(FIN | CLOSE, [3, 232]), E::Masked),
-        (
-            "the header of a masked frame",
-            raw(FIN | BINARY, 0x80 | 5, 4),
-            E::Masked,
-        ),
-        ("RSV1", raw(0xc1, 0, 0), E::Rsv1),
-        ("RSV2", raw(0xa1, 0, 0), E::Rsv2Or3),
-        ("RSV3", raw(0x91, 0, 0), E::Rsv2Or3),
-        ("a reserved opcode", raw(0x83, 5, 0), E::Opcode(3)),
-        ("a reserved control opcode", raw(0x8b, 5, 0), E::Opcode(11)),
-        ("a fragmented ping", raw(0x09, 5, 0), E::FragmentedControl),
-        ("a long ping", raw(0x89, 126, 2), E::LengthNotMinimal),
-        (
-            "a ping of 256 bytes",
-            b"\x89\x7e\x01\0".to_vec(),
-            E::ControlTooLong,
-        ),
-        (
-            "a continuation without a start",
-            raw(0x80, 5, 0),
-            E::LoneContinuation,
-        ),
-        (
-            "a text inside a text",
-            b"\x01\x01a\x81\x05".to_vec(),
-            E::InterruptedMessage,
-        ),
-        (
-            "a length in too many bytes",
-            raw(0x82, 127, 8),
-            E::LengthNotMinimal,
-        ),
-        (
-            "the top bit",
-            b"\x82\x7f\x80\0\0\0\0\0\0\0".to_vec(),
-            E::LengthTopBit,
-        ),
-        (
-            "a close of one byte",
-            b"\x88\x01\x03".to_vec(),
-            E::CloseTooShort,
-        ),
-        (
-            "close code 1005",
-            b"\x88\x02\x03\xed".to_vec(),
-            E::CloseCode(1005),
-        ),
-        (
-            "text that is not UTF-8",
-            b"\x81\x7e\x01\0ab\xff".to_vec(),
-            E::InvalidUtf8,
-        ),
-        (
-            "a message above the limit",
-            b"\x82\x7e\x10\x01".to_vec(),
-            E::MessageTooBig { limit: 4096 },
-        ),
-    ];
-    let mut failures = Failures::default();
-    for (name, sent, error) in rows {
-        failures.row(name, frame_row(&sent, error).await);
-    }
-    failures.assert_none();
-}
-
-/// The client receives a good message, then this, and its server sees the close frame.
-async fn frame_row(sent: &[u8], error: ProtocolError) -> Outcome {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    let server = async {
-        let (mut tcp, accept) = take(&listener).await;
-        let answer = accepted(&[]).replace("{accept}", &accept);
-        // In the same segment as the answer.
-        let all = [answer.as_bytes(), b"\x81\x02ok", sent].concat();
-        tcp.write_all(&all).await.unwrap();
-        let heard = listen(&mut tcp).await;
-        match next_frame(&heard.bytes)? {
-            Some((frame, [])) => {
-                expect("whether it is masked", frame.mask.is_some(), true)?;
-                frame.seen()
-            }
-            _ => Err(format!(
-                "not one frame came but {}",
-                heard.bytes.escape_ascii()
-            )),
-        }
-    };
-    let client = async {
-        let options = Options::new().max_message(4096);
-        let mut ws = connect(addr, &[]).options(options).await?;
-        let first = ws.recv().await?;
-        Ok::<_, Error>((first, ws.recv().await, ws.recv().await))
-    };
-    let (client, server) = guarded(async { tokio::join!(client, server) }).await?;
-    let (first, second, third) = client.map_err(|error| format!("the client fails: {error}"))?;
-    expect("the message before", first, Some("ok".into()))?;
-    match second {
-        Err(Error::Protocol(found)) => expect("the error", found, error)?,
-        other => return Err(format!("the client gets {other:?}")),
-    }
-    expect(
-        "whether it is told once",
-        matches!(third, Err(Error::Closed)),
-        true,
-    )?;
-    expect(
-        "what the server sees",
-        server?,
-        Seen::Close(Some(error.close_code().as_u16())),
-    )
-}
-
-#[tokio::test]
-async fn a_close_frame_from_the_server_behind_its_answer_is_answered() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    let server = async {
-        let (mut tcp, accept) = take(&listener).await;
-        let answer = accepted(&[]).replace("{accept}", &accept);
-        let all = [answer.as_bytes(), b"\x88\x02\x03\xe9late"].concat();
-        tcp.write_all(&all).await.unwrap();
-        tcp.shutdown().await.unwrap();
-        listen(&mut tcp).await.bytes
-    };
-    let client = async {
-        let mut ws = connect(addr, &[]).await.unwrap();
-        assert_eq!(ws.recv().await.unwrap(), None);
-        ws.close_info().unwrap().code
-    };
-    let (code, heard) = guarded(async { tokio::join!(client, server) })
-        .await
-        .unwrap();
-    assert_eq!(code, CloseCode::GOING_AWAY);
-    let (frame, _) = next_frame(&heard).unwrap().unwrap();
-    assert_eq!(frame.seen().unwrap(), Seen::Close(Some(1001)));
 }
 
 #[tokio::test]

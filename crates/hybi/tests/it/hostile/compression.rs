@@ -2,6 +2,7 @@
 
 use hybi::{Deflate, Options};
 
+use super::deflated::{AGAIN, FINAL_HELLO, HELLO, far_back, stored, zeros};
 use super::raw::{ACCEPT, Answer, End, Head, Pace, Seen, frames, talk};
 use super::raw::{
     BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, TEXT, close, frame, header, masked,
@@ -14,17 +15,10 @@ const LIMIT: usize = 100_000;
 /// The message is compressed (RFC 7692 §6).
 const RSV1: u8 = 0x40;
 
-/// "Hello", as in RFC 7692 §7.2.3.1, and the same with a final block, as in §7.2.3.4.
-const HELLO: &[u8] = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
-const FINAL_HELLO: &[u8] = b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00";
-
-/// "Hello" again, which refers back to the one before: §7.2.3.2.
-const AGAIN: &[u8] = b"\xf2\x00\x11\x00\x00";
-
 /// What is sent behind a handshake with this offer, and the frames that come back.
 struct Row {
     name: String,
-    offer: &'static str,
+    offer: String,
     sent: Vec<u8>,
     pace: Pace,
     seen: Vec<Seen>,
@@ -35,7 +29,7 @@ const OFFER: &str = "permessage-deflate";
 fn row(name: impl Into<String>, sent: &[Vec<u8>], seen: &[Seen]) -> Row {
     Row {
         name: name.into(),
-        offer: OFFER,
+        offer: OFFER.into(),
         sent: sent.concat(),
         pace: Pace::Whole,
         seen: seen.to_vec(),
@@ -48,69 +42,6 @@ fn closed(code: u16) -> Seen {
 
 fn text(words: &str) -> Seen {
     Seen::Text(words.into())
-}
-
-/// A block of fixed codes (RFC 1951 §3.2.6), bit by bit.
-struct Block(Vec<u8>);
-
-impl Block {
-    fn new() -> Self {
-        Self(vec![0, 1, 0])
-    }
-
-    /// A word of a code, from its highest bit on.
-    fn word(&mut self, word: u32, len: u32) {
-        self.0
-            .extend((0..len).rev().map(|bit| (word >> bit & 1) as u8));
-    }
-
-    /// A number, from its lowest bit on.
-    fn number(&mut self, number: u32, len: u32) {
-        self.0.extend((0..len).map(|bit| (number >> bit & 1) as u8));
-    }
-
-    fn zero(&mut self) {
-        self.word(0b0011_0000, 8);
-    }
-
-    /// The end of the block, and the front of an empty one without compression.
-    fn end(mut self) -> Vec<u8> {
-        self.word(0, 7);
-        self.0.extend([0, 0, 0]);
-        self.bytes()
-    }
-
-    fn bytes(self) -> Vec<u8> {
-        let byte = |bits: &[u8]| bits.iter().rev().fold(0, |byte, bit| byte << 1 | bit);
-        self.0.chunks(8).map(byte).collect()
-    }
-}
-
-/// So many zeros.
-fn zeros(len: usize) -> Vec<u8> {
-    let mut block = Block::new();
-    block.zero();
-    for _ in 0..(len - 1) / 258 {
-        block.word(0b1100_0101, 8);
-        block.word(0, 5);
-    }
-    (0..(len - 1) % 258).for_each(|_| block.zero());
-    block.end()
-}
-
-/// Three bytes from 600 before.
-fn far_back() -> Vec<u8> {
-    let mut block = Block::new();
-    block.word(0b000_0001, 7);
-    block.word(18, 5);
-    block.number(600 - 513, 8);
-    block.end()
-}
-
-/// So many bytes without compression, and a flush.
-fn stored(len: u16) -> Vec<u8> {
-    let (len, payload) = (len.to_le_bytes(), vec![7; len.into()]);
-    [&[0][..], &len, &len.map(|byte| !byte), &payload, &[0]].concat()
 }
 
 fn rows() -> Vec<Row> {
@@ -365,22 +296,39 @@ fn rows() -> Vec<Row> {
         let sent = [packed(BINARY, &stored(600)), packed(BINARY, &far_back())];
         let seen = [before.clone(), closed(1007)];
         let mut row = row(format!("a reference that breaks {offer}"), &sent, &seen);
-        row.offer = offer;
+        row.offer = offer.into();
         rows.push(row);
     }
-    for offer in [
-        "permessage-deflate; server_max_window_bits=8",
-        "permessage-deflate; server_max_window_bits=7",
-        "permessage-deflate; client_max_window_bits=16",
-        "permessage-deflate; client_max_window_bits=9; client_max_window_bits=9",
-        "permessage-deflate; x",
+    for parameters in [
+        "server_max_window_bits=8",
+        "server_max_window_bits=7",
+        "server_max_window_bits=16",
+        "server_max_window_bits=010",
+        "server_max_window_bits=+10",
+        "server_max_window_bits=10x",
+        "server_max_window_bits=\"010\"",
+        "server_max_window_bits",
+        "client_max_window_bits=7",
+        "client_max_window_bits=16",
+        "client_max_window_bits=09",
+        "client_max_window_bits=0",
+        "client_max_window_bits=4294967305",
+        "client_max_window_bits=9; client_max_window_bits=9",
+        "client_max_window_bits; client_max_window_bits",
+        "server_max_window_bits=9; server_max_window_bits=10",
+        "server_no_context_takeover=1",
+        "client_no_context_takeover=true",
+        "server_no_context_takeover; server_no_context_takeover",
+        "client_no_context_takeover; client_no_context_takeover",
+        "x",
+        "Server_Max_Window_Bits=9; x=1",
     ] {
         let mut row = row(
-            format!("what {offer} has not agreed on"),
+            format!("what {parameters} has not agreed on"),
             &[hello()],
             &[closed(1002)],
         );
-        row.offer = offer;
+        row.offer = format!("{OFFER}; {parameters}");
         rows.push(row);
     }
     rows

@@ -8,11 +8,15 @@
 mod answers;
 #[cfg(feature = "deflate")]
 mod compression;
+#[cfg(feature = "deflate")]
+mod deflated;
 mod frames;
 mod masks;
 mod opening;
 mod patience;
 mod raw;
+mod servers;
+mod words;
 
 use std::net::SocketAddr;
 use std::time::Duration;

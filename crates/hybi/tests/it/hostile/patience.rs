@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hybi::{Error, HandshakeError, Options, Timeout};
+use hybi::{Client, Error, Forwarded, HandshakeError, Options, Server, Timeout};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::TcpStream;
 
@@ -151,6 +151,96 @@ async fn besiege(victim: &Victim) {
         assert_eq!((heard.end, heard.bytes.len()), (End::Eof, 0));
     }
     victim.serves().await.unwrap();
+}
+
+/// As many of an address may be in the opening handshake, and more where more may be connected.
+const HEADS_PER_IP: usize = 64;
+
+/// Connects, and says nothing.
+async fn silent(victim: &Victim, count: usize) -> Vec<TcpStream> {
+    let mut silent = Vec::new();
+    for _ in 0..count {
+        silent.push(TcpStream::connect(victim.addr).await.unwrap());
+    }
+    silent
+}
+
+/// A client is served that comes from this address.
+#[cfg(target_os = "linux")]
+async fn serves_from(victim: &Victim, address: [u8; 4]) -> super::Outcome {
+    let client = Client::new().local_address(std::net::IpAddr::from(address));
+    let served = async {
+        let mut ws = client.connect(format!("ws://{}", victim.addr)).await?;
+        ws.send("here").await?;
+        ws.recv().await?;
+        ws.close(hybi::CloseCode::NORMAL, "").await
+    };
+    let served = guarded(served).await?;
+    served.map(drop).map_err(|error| error.to_string())
+}
+
+#[cfg(target_os = "linux")] // where all of 127.0.0.0/8 is here
+#[tokio::test]
+async fn an_address_that_says_nothing_does_not_keep_others_from_the_door() {
+    // Nobody is sent away for taking long.
+    let patient = || Options::new().handshake_timeout(None);
+    for [few, heads] in [[1, HEADS_PER_IP], [100, 100]] {
+        let configure = |server: Server| server.options(patient()).max_connections_per_ip(few);
+        for victim in [
+            Victim::serve(configure).await,
+            Victim::accept(configure).await,
+        ] {
+            let mut here = silent(&victim, heads).await;
+            // Those beyond are dropped as they come.
+            for mut beyond in silent(&victim, 100).await {
+                let heard = guarded(listen(&mut beyond)).await.unwrap();
+                assert!(heard.bytes.is_empty());
+            }
+            serves_from(&victim, [127, 0, 0, 2]).await.unwrap();
+            assert!(victim.serves().await.is_err());
+            // Where one has left, another has room as soon as that is seen.
+            here.pop();
+            while victim.serves().await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn those_who_come_through_a_trusted_proxy_do_not_count_as_one_address_at_the_door() {
+    let configure = |server: Server| {
+        let server = server.trusted_proxies(Forwarded::XForwardedFor, ["127.0.0.1"]);
+        server.unwrap().max_connections_per_ip(1)
+    };
+    let victim = Victim::serve(configure).await;
+    let _silent = silent(&victim, 4 * HEADS_PER_IP).await;
+    victim.serves().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_is_ready_and_taken_by_nobody_is_dropped_in_time() {
+    let request = Head::handshake().bytes();
+    // Long enough for the two others on a busy machine.
+    let options = Options::new().handshake_timeout(Duration::from_secs(2));
+    let server = Server::bind("127.0.0.1:0").await.unwrap();
+    let addr = server.local_addr().unwrap();
+    let mut server = server.options(options);
+    // This one is being read when the other one is taken.
+    let mut late = TcpStream::connect(addr).await.unwrap();
+    late.write_all(&request[..10]).await.unwrap();
+    let mut taken = TcpStream::connect(addr).await.unwrap();
+    taken.write_all(&request).await.unwrap();
+    let first = guarded(server.accept()).await.unwrap().unwrap();
+    assert_eq!(first.peer_addr(), taken.local_addr().ok());
+    late.write_all(&request[10..]).await.unwrap();
+    let heard = guarded(listen(&mut late)).await.unwrap();
+    assert_eq!((heard.end, heard.bytes.len()), (End::Eof, 0));
+    // It is not given to who comes too late.
+    let mut fresh = TcpStream::connect(addr).await.unwrap();
+    fresh.write_all(&request).await.unwrap();
+    let next = guarded(server.accept()).await.unwrap().unwrap();
+    assert_eq!(next.peer_addr(), fresh.local_addr().ok());
 }
 
 /// All claims together are more than the address space: one that is allocated for ends the process.

@@ -275,6 +275,11 @@ pub(super) struct Frame {
 }
 
 impl Frame {
+    /// Its first byte.
+    pub(super) fn first(&self) -> u8 {
+        self.first
+    }
+
     pub(super) fn seen(self) -> Result<Seen, String> {
         let Self { first, payload, .. } = self;
         let code = || Some(u16::from_be_bytes([*payload.first()?, *payload.get(1)?]));
