@@ -4,6 +4,9 @@
 
 mod layers;
 mod support;
+mod errors;
+mod messages;
+mod masks;
 mod frames;
 mod fragments;
 mod control;
