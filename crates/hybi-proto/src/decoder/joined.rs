@@ -262,6 +262,14 @@ impl Joined {
         let waits = |inflating: &Inflating| !inflating.packed.is_empty() && !inflating.has_more();
         if !self.is_whole() && self.inflating.as_deref().is_some_and(waits) {
             self.inflate(inflater, false, most)?;
+            if self.has_more() && matches!(self.step, Step::Header) {
+                // The rest of a fragment comes before the header of the next one.
+                self.step = Step::Payload {
+                    fin: false,
+                    mask: None,
+                    left: 0,
+                };
+            }
         }
         Ok(())
     }
