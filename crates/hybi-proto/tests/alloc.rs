@@ -396,6 +396,23 @@ fn the_buffers_of_large_messages_are_used_again() {
 }
 
 #[test]
+fn a_part_that_fills_half_of_its_buffer_is_handed_out_with_it() {
+    for (len, copied) in [(40_000, false), (4_000, true)] {
+        let mut conn = Connection::new(Role::Server, Limits::default());
+        conn.lend_inbox(Vec::with_capacity(64 << 10));
+        conn.inbox().put_slice(&header(0x82, 1 << 20));
+        conn.inbox().put_slice(&vec![7; len]);
+        assert_eq!(conn.next_owned(), Ok(None));
+        let (part, cost) = cost(|| conn.next_part());
+        let Ok(Some(Event::Part(part))) = part else {
+            panic!("{part:?}")
+        };
+        assert_eq!(part.bytes.len(), len);
+        assert_eq!(cost.peak as usize >= len, copied, "{len}: {cost:?}");
+    }
+}
+
+#[test]
 fn an_idle_connection_holds_no_buffer() {
     for (mut conn, hello) in ends() {
         let ((), cost) = cost(|| {

@@ -47,7 +47,7 @@ pub(super) enum Step {
 }
 
 /// What a message may take on the word of its header alone.
-const CLAIM: usize = 64 << 10;
+const CLAIM: usize = 65_536;
 
 /// A payload that misses this much or more is read straight into its own buffer.
 const DIRECT: usize = 128 << 10;
@@ -65,7 +65,7 @@ pub(super) struct Most {
 const PIECE: usize = 16 << 10;
 
 /// A part may pin so much and its own size beyond what it is.
-const PAGE: usize = 4 << 10;
+const PAGE: usize = 4096;
 
 impl Default for Joined {
     fn default() -> Self {

@@ -158,7 +158,7 @@ fn store(piece: &[u8], out: &mut Vec<u8>) {
     out.extend(TAIL);
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "deflate"))]
 mod tests {
     use super::super::zlib::Inflate;
     use super::*;

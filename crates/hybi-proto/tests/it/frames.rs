@@ -14,7 +14,7 @@ use hybi_proto::outbox::LINK;
 
 use crate::support::hex::Seen::{Binary, Close, CloseEmpty, Error, Ping, Pong, Text};
 use crate::support::hex::{
-    KEY, NOTHING, Seen, both, client, frame, header, hex, joined, refused, refused_by, server,
+    KEY, NOTHING, Seen, Ws, both, client, frame, header, hex, joined, refused, refused_by, server,
     unhex,
 };
 use crate::support::pair::Pair;
@@ -602,5 +602,70 @@ fn a_read_buffer_that_was_lent_comes_back_and_what_is_unread_stays() {
         assert_eq!(ws.conn.next_plain(), Some("bb".into()));
         assert!(!ws.conn.reclaim_inbox().is_empty());
         assert_eq!(ws.conn.unread(), 0);
+    }
+}
+
+#[test]
+fn a_full_read_buffer_makes_room_though_nobody_takes_what_is_in_it() {
+    for mut ws in both() {
+        let hello = ws.written(&frame(0x81, &[b'x'; 100]));
+        let stream = hello.repeat(100);
+        ws.conn.lend_inbox(Vec::with_capacity(4 << 10));
+        let mut rest = &stream[..];
+        while !rest.is_empty() {
+            let mut inbox = ws.conn.inbox();
+            let room = rest.len().min(inbox.remaining_mut());
+            assert!(room > 0, "{} are left", rest.len());
+            inbox.put_slice(&rest[..room]);
+            rest = &rest[room..];
+        }
+        assert_eq!(ws.conn.unread(), stream.len());
+        let taken = std::iter::from_fn(|| ws.conn.next_plain()).count();
+        assert_eq!((taken, ws.conn.unread()), (100, 0));
+    }
+}
+
+/// What a payload misses, when it is read into a buffer of its own.
+const DIRECT: usize = 128 << 10;
+
+/// An end that has a read buffer of 1 KiB, and the header of a frame.
+fn deep_in(mut ws: Ws, len: usize) -> Ws {
+    let header = ws.written(&header(0x82, len as u64));
+    ws.conn.lend_inbox(Vec::with_capacity(1 << 10));
+    ws.conn.inbox().put_slice(&header);
+    assert_eq!(ws.conn.next_owned(), Ok(None));
+    ws
+}
+
+#[test]
+fn deep_in_a_large_payload_the_transport_is_read_into_the_buffer_of_the_message() {
+    for (len, direct) in [(DIRECT - 1, false), (DIRECT, true), (DIRECT + 1, true)] {
+        for ws in both() {
+            let mut ws = deep_in(ws, len);
+            let room = ws.conn.inbox().remaining_mut();
+            assert_eq!(room > 1 << 10, direct, "{len}: {room}");
+        }
+    }
+}
+
+#[test]
+fn what_was_read_into_the_buffer_of_the_message_is_no_longer_missing() {
+    for ws in both() {
+        let mut ws = deep_in(ws, 1 << 20);
+        let room = ws.conn.inbox().remaining_mut();
+        assert!((64 << 10..=1 << 20).contains(&room), "{room}");
+        ws.conn.inbox().put_slice(&[7; 10]);
+        assert_eq!(ws.conn.inbox().remaining_mut(), room - 10);
+    }
+    for ws in both() {
+        let mut ws = deep_in(ws, DIRECT + 5);
+        let payload = ws.written(&frame(0x82, &[7; DIRECT + 5])).split_off(10);
+        let payload = &payload[payload.len() - (DIRECT + 5)..];
+        let (first, rest) = payload.split_at(10);
+        ws.conn.inbox().put_slice(first);
+        // So little is missing now that it passes through the read buffer.
+        assert_eq!(ws.conn.inbox().remaining_mut(), 1 << 10);
+        let seen = ws.events(rest.chunks(1000).map(<[u8]>::to_vec));
+        assert_eq!(seen, [Binary(&*hex(&[7; DIRECT + 5]))]);
     }
 }
