@@ -122,9 +122,10 @@ impl Mask {
 /// The key behind so many masked bytes.
 #[inline(always)]
 fn turned(key: [u8; 4], masked: usize) -> [u8; 4] {
-    // In this order of bytes the first one is the lowest: to the right is to the front.
+    // In this order of bytes the first one is the lowest: to the right is to the front. Four bytes,
+    // which are 32 bits, are once around.
     u32::from_le_bytes(key)
-        .rotate_right(8 * (masked % 4) as u32)
+        .rotate_right((masked as u32) << 3)
         .to_le_bytes()
 }
 
@@ -213,17 +214,15 @@ fn in_place_avx2(data: &mut [u8], key: [u8; 4]) -> u64 {
 #[inline(always)]
 fn aligned(data: &mut [u8], key: [u8; 4]) -> u64 {
     let head = data.as_ptr().align_offset(VECTOR).min(data.len());
-    let (head, mut body) = data.split_at_mut(head);
+    let (head, body) = data.split_at_mut(head);
     let body_key = turned(key, head.len());
     let mut bits = 0;
     // From the back to the front: the end is what was written last, by the read that brought it,
     // and the beginning is what is read next.
-    while body.len() > PIECE {
-        let (front, back) = body.split_at_mut((body.len() - 1) / PIECE * PIECE);
-        bits |= words(back, body_key);
-        body = front;
+    for piece in body.chunks_mut(PIECE).rev() {
+        bits |= words(piece, body_key);
     }
-    bits | words(body, body_key) | words(head, key)
+    bits | words(head, key)
 }
 
 /// Word by word, which the compiler turns into vectors. What is left at the end is not walked byte
@@ -337,16 +336,13 @@ fn copied_avx2<const SEEN: bool>(src: &[u8], dst: &mut [MaybeUninit<u8>], key: [
 fn copied_aligned<const SEEN: bool>(src: &[u8], dst: &mut [MaybeUninit<u8>], key: [u8; 4]) -> u64 {
     // A vector that is stored across two lines costs more than one that is loaded so.
     let head = dst.as_ptr().align_offset(VECTOR).min(dst.len());
-    let (src_head, mut src) = src.split_at(head);
-    let (dst_head, mut dst) = dst.split_at_mut(head);
+    let (src_head, src) = src.split_at(head);
+    let (dst_head, dst) = dst.split_at_mut(head);
+    let body_key = turned(key, head);
     let mut bits = 0;
-    while src.len() > PIECE {
-        let front = (src.len() - 1) / PIECE * PIECE;
-        let ((src_front, from), (dst_front, to)) = (src.split_at(front), dst.split_at_mut(front));
-        bits |= copied_words::<SEEN>(from, to, turned(key, head));
-        (src, dst) = (src_front, dst_front);
+    for (from, to) in src.chunks(PIECE).zip(dst.chunks_mut(PIECE)).rev() {
+        bits |= copied_words::<SEEN>(from, to, body_key);
     }
-    bits |= copied_words::<SEEN>(src, dst, turned(key, head));
     bits | copied_words::<SEEN>(src_head, dst_head, key)
 }
 

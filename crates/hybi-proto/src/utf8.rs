@@ -206,10 +206,9 @@ fn may_follow(first: &[u8], byte: u8) -> bool {
     }
 }
 
-/// How many bytes the character has that this byte begins; 0 if none begins so.
+/// How many bytes the character has that this byte begins; 0 if it is one by itself, or begins none.
 fn width(lead: u8) -> usize {
     match lead {
-        0x00..=0x7f => 1,
         0xc2..=0xdf => 2,
         0xe0..=0xef => 3,
         0xf0..=0xf4 => 4,

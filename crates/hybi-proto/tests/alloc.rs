@@ -396,6 +396,23 @@ fn the_buffers_of_large_messages_are_used_again() {
 }
 
 #[test]
+fn a_part_that_fills_half_of_its_buffer_is_handed_out_with_it() {
+    for (len, copied) in [(40_000, false), (4_000, true)] {
+        let mut conn = Connection::new(Role::Server, Limits::default());
+        conn.lend_inbox(Vec::with_capacity(64 << 10));
+        conn.inbox().put_slice(&header(0x82, 1 << 20));
+        conn.inbox().put_slice(&vec![7; len]);
+        assert_eq!(conn.next_owned(), Ok(None));
+        let (part, cost) = cost(|| conn.next_part());
+        let Ok(Some(Event::Part(part))) = part else {
+            panic!("{part:?}")
+        };
+        assert_eq!(part.bytes.len(), len);
+        assert_eq!(cost.peak as usize >= len, copied, "{len}: {cost:?}");
+    }
+}
+
+#[test]
 fn an_idle_connection_holds_no_buffer() {
     for (mut conn, hello) in ends() {
         let ((), cost) = cost(|| {
@@ -516,6 +533,17 @@ fn hand_over(from: &mut Connection, to: &mut Connection) -> usize {
     seen
 }
 
+/// Bytes that cannot be compressed.
+#[cfg(feature = "deflate")]
+fn noise(len: usize) -> Vec<u8> {
+    let mut state = 1_u32;
+    let noise = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..len).map(noise).collect()
+}
+
 #[cfg(feature = "deflate")]
 fn json() -> String {
     let item = |at: usize| {
@@ -620,6 +648,50 @@ fn a_bomb_takes_no_more_than_what_a_message_may_take() {
 #[cfg(feature = "deflate")]
 #[test]
 #[cfg_attr(miri, ignore)]
+fn what_is_inflated_has_no_room_beyond_the_limit() {
+    let mut limits = Limits::default();
+    limits.message = Some(900_000);
+    let half = |limits: &Limits| {
+        let ([mut from, mut to], _) = agreed(true, limits);
+        from.begin(Kind::Binary).expect("room");
+        // So much of it comes that most is inflated.
+        let part = [vec![0; 830_000], noise(20_000)].concat();
+        from.send_part(part.into()).expect("room");
+        let ((), cost) = cost(|| assert_eq!(hand_over(&mut from, &mut to), 0));
+        drop(to);
+        cost
+    };
+    // The thread has its engines.
+    half(&limits);
+    let cost = half(&limits);
+    assert!((840_000..1_000_000).contains(&cost.held), "{cost:?}");
+}
+
+#[cfg(feature = "deflate")]
+#[test]
+#[cfg_attr(miri, ignore)]
+fn the_rest_of_a_bomb_that_nobody_wants_is_never_held() {
+    let ([mut from, mut to], _) = agreed(true, &Limits::default());
+    from.send(vec![0; 12 << 20].into()).expect("room");
+    let mut bomb = Vec::new();
+    while let Some(piece) = from.outbox().piece().map(<[u8]>::to_vec)
+        && !piece.is_empty()
+    {
+        from.sent(piece.len());
+        bomb.extend(piece);
+    }
+    to.lend_inbox(Vec::with_capacity(bomb.len()));
+    to.inbox().put_slice(&bomb);
+    assert!(matches!(to.next_part(), Ok(Some(Event::Part(_)))));
+    let (rest, cost) = cost(|| to.next_owned());
+    assert_eq!((rest, to.messages_received()), (Ok(None), 1));
+    // The buffers of its parts are kept for others, up to 4 MiB of them.
+    assert!(cost.peak < 5 << 20, "{cost:?}");
+}
+
+#[cfg(feature = "deflate")]
+#[test]
+#[cfg_attr(miri, ignore)]
 fn what_was_compressed_elsewhere_holds_no_more_than_it_is() {
     let ([mut server, _client], _) = agreed(true, &Limits::default());
     server.set_job_size(0);
@@ -641,13 +713,7 @@ fn what_was_compressed_elsewhere_holds_no_more_than_it_is() {
 #[test]
 fn a_short_compressed_message_in_progress_holds_no_engine() {
     let ([mut from, _client], _) = agreed(true, &Limits::default());
-    let mut state = 1_u32;
-    let noise = |_| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 24) as u8
-    };
-    let noise: Vec<u8> = (0..12_000).map(noise).collect();
-    from.send(noise.into()).expect("room");
+    from.send(noise(12_000).into()).expect("room");
     let mut slices = [IoSlice::new(&[]); 16];
     let count = from.outbox().slices(&mut slices);
     let frame: Vec<u8> = slices[..count]

@@ -47,7 +47,7 @@ pub(super) enum Step {
 }
 
 /// What a message may take on the word of its header alone.
-const CLAIM: usize = 64 << 10;
+const CLAIM: usize = 65_536;
 
 /// A payload that misses this much or more is read straight into its own buffer.
 const DIRECT: usize = 128 << 10;
@@ -65,7 +65,7 @@ pub(super) struct Most {
 const PIECE: usize = 16 << 10;
 
 /// A part may pin so much and its own size beyond what it is.
-const PAGE: usize = 4 << 10;
+const PAGE: usize = 4096;
 
 impl Default for Joined {
     fn default() -> Self {
@@ -262,6 +262,14 @@ impl Joined {
         let waits = |inflating: &Inflating| !inflating.packed.is_empty() && !inflating.has_more();
         if !self.is_whole() && self.inflating.as_deref().is_some_and(waits) {
             self.inflate(inflater, false, most)?;
+            if self.has_more() && matches!(self.step, Step::Header) {
+                // The rest of a fragment comes before the header of the next one.
+                self.step = Step::Payload {
+                    fin: false,
+                    mask: None,
+                    left: 0,
+                };
+            }
         }
         Ok(())
     }

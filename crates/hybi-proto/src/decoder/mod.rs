@@ -98,7 +98,7 @@ const PIECE: usize = 64 << 10;
 
 /// The longest payload that is unmasked before it is copied: beyond, one pass less pays for more
 /// book-keeping.
-const COPIED: usize = 8 << 10;
+const COPIED: usize = 8192;
 
 /// Behind a message of so many bytes, only [`FIRST`] bytes are asked for: if the next one is large,
 /// too, the rest of it can be read straight into a buffer of its own, and need not be copied.

@@ -233,6 +233,18 @@ mod tests {
         assert_eq!(lengths(&frequencies, 7), [(0, 1), (18, 1)]);
     }
 
+    /// RFC 1951 §3.2.2 gives the words for these lengths.
+    #[test]
+    fn a_code_with_given_lengths_is_that_of_the_rfc() {
+        let code = Code::with_lengths(&[3, 3, 3, 3, 3, 2, 4, 4]);
+        let words = [0b010, 0b011, 0b100, 0b101, 0b110, 0b00, 0b1110, 0b1111_u16];
+        assert_eq!(code.used(), [0, 1, 2, 3, 4, 5, 6, 7]);
+        for (symbol, length) in [3, 3, 3, 3, 3, 2, 4, 4].into_iter().enumerate() {
+            let packed = words[symbol].reverse_bits() >> (16 - length);
+            assert_eq!(code.word(symbol), u32::from(packed) | length << 16);
+        }
+    }
+
     #[test]
     fn two_symbols_have_one_bit_each() {
         let mut frequencies = [0; 32];

@@ -157,3 +157,29 @@ fn store(piece: &[u8], out: &mut Vec<u8>) {
     out.push(0);
     out.extend(TAIL);
 }
+
+#[cfg(all(test, feature = "deflate"))]
+mod tests {
+    use super::super::zlib::Inflate;
+    use super::*;
+
+    #[test]
+    fn what_no_engine_takes_is_stored_and_inflates_to_what_it_was() {
+        let sizes = if cfg!(miri) {
+            &[1, 10][..]
+        } else {
+            &[1, 65_535, 65_536, 200_000]
+        };
+        for &size in sizes {
+            let piece: Vec<u8> = (0..size).map(|n: usize| (n * n % 251) as u8).collect();
+            let mut packed = vec![1, 2, 3];
+            store(&piece, &mut packed);
+            assert!(packed.ends_with(&TAIL));
+            let mut room = vec![0; size + 1];
+            let mut inflate = Inflate::lend(&[]).map_err(drop).unwrap();
+            let step = inflate.step(&packed, &mut room);
+            assert_eq!((step.used, step.made), (packed.len(), size));
+            assert!(step.end.is_none() && room[..size] == piece);
+        }
+    }
+}

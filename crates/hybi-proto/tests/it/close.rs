@@ -280,3 +280,51 @@ fn the_end_is_the_same_seen_from_both_ends() {
     assert_eq!(ours.initiator, Initiator::Local);
     assert_eq!(theirs.initiator, Initiator::Peer);
 }
+
+#[test]
+fn a_close_that_is_held_is_answered_behind_what_was_to_be_said_before() {
+    for mut ws in both() {
+        ws.conn.hold_close(true);
+        assert_eq!(ws.frames(["88 02 03 e9"]), [Close(1001, "")]);
+        assert!(ws.conn.owes_close());
+        assert_eq!((ws.conn.state(), ws.conn.close_info()), (State::Open, None));
+        ws.conn.send("last".into()).unwrap();
+        ws.conn.answer();
+        assert!(!ws.conn.owes_close());
+        assert_eq!(ws.answer(), "81 04 6c 61 73 74 88 02 03 e9");
+        has_ended(&ws, 1001, "", Initiator::Peer, true);
+        ws.conn.answer();
+        assert_eq!(ws.answer(), "");
+        ws.is_silent();
+    }
+}
+
+#[test]
+fn a_close_that_is_held_is_answered_by_our_own_and_by_the_end_of_the_transport() {
+    for mut ws in both() {
+        ws.conn.hold_close(true);
+        assert_eq!(ws.frames(["88 02 03 e9"]), [Close(1001, "")]);
+        ws.conn.close(Some(&close(1000, "")));
+        assert_eq!(ws.answer(), "88 02 03 e9");
+        has_ended(&ws, 1001, "", Initiator::Peer, true);
+    }
+    for mut ws in both() {
+        ws.conn.hold_close(true);
+        assert_eq!(ws.frames(["88 00"]), [CloseEmpty]);
+        ws.conn.lost();
+        assert_eq!(ws.answer(), "");
+        has_ended(&ws, 1005, "", Initiator::Peer, true);
+    }
+}
+
+#[test]
+fn an_answer_to_our_own_close_is_not_held() {
+    for mut ws in both() {
+        ws.conn.hold_close(true);
+        ws.conn.close(None);
+        assert_eq!(ws.frames(["88 00"]), [CloseEmpty]);
+        assert!(!ws.conn.owes_close());
+        assert_eq!(ws.answer(), "88 00");
+        has_ended(&ws, 1005, "", Initiator::Local, true);
+    }
+}

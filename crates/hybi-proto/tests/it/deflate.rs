@@ -550,6 +550,31 @@ fn a_job_that_nothing_waits_for_is_neither_taken_nor_counts() {
 }
 
 #[test]
+fn a_long_prepared_message_is_compressed_by_one_job_for_all() {
+    let prepared = Prepared::text("to everyone");
+    let mut wire = Vec::new();
+    for first in [true, false] {
+        let mut ws = with_jobs("before");
+        ws.sent_bytes();
+        ws.conn.send_over(&prepared).unwrap();
+        assert_eq!(ws.conn.has_job(), first);
+        if let Some(job) = ws.conn.take_job() {
+            ws.conn.finish_job(job.run());
+        }
+        // It refers to nothing that was said, and nothing refers to it.
+        ws.conn.send("to everyone".into()).unwrap();
+        let job = ws.conn.take_job().unwrap();
+        ws.conn.finish_job(job.run());
+        let bytes = ws.sent_bytes();
+        let mut peer = deflating(client(), &all());
+        let twice = [Text("to everyone"), Text("to everyone")];
+        assert_eq!(peer.events([bytes.clone()]), twice);
+        wire.push(bytes);
+    }
+    assert_eq!(wire[0], wire[1]);
+}
+
+#[test]
 fn what_was_compressed_and_given_up_is_not_referred_to() {
     let words: String = (0..2_000)
         .map(|n| format!("{} of {n}, ", n * n % 97))
@@ -810,8 +835,9 @@ fn parts_of_what_inflates_to_much_are_small_and_come_without_more_bytes() {
                 let Ok(Some(Event::Part(part))) = to.conn.next_part() else {
                     panic!("the rest has come");
                 };
-                assert!(part.bytes.len() <= 128 << 10, "{}", part.bytes.len());
-                len += part.bytes.len();
+                let size = part.bytes.len();
+                assert!(part.last || (64 << 10..96 << 10).contains(&size), "{size}");
+                len += size;
                 if skips || part.last {
                     break;
                 }
@@ -842,6 +868,119 @@ fn parts_of_what_inflates_to_much_are_small_and_come_without_more_bytes() {
             panic!("the next one has come");
         };
         assert_eq!((&part.bytes[..], part.last), (&b"a"[..], true));
+    }
+}
+
+/// Noise between zeros: more than is inflated at once, and that inflates to much more than a part.
+fn islands() -> Vec<u8> {
+    let mut state = 1_u32;
+    let mut noise = move || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..5)
+        .flat_map(|_| {
+            let island: Vec<u8> = (0..12_000).map(|_| noise()).collect();
+            [island, vec![0; 300_000]]
+        })
+        .flatten()
+        .collect()
+}
+
+#[test]
+fn parts_are_of_one_size_and_give_what_was_sent_however_it_comes() {
+    let payload = islands();
+    let mut from = deflating(server(), &all());
+    from.conn
+        .send(Message::Binary(payload.clone().into()))
+        .unwrap();
+    let bytes = from.sent_bytes();
+    assert!(bytes.len() > 3 * (16 << 10), "{}", bytes.len());
+    let half = bytes.len() / 2;
+    for step in [bytes.len(), half, 20_000, 999] {
+        let mut to = deflating(client(), &all());
+        to.conn.lend_inbox(Vec::with_capacity(bytes.len()));
+        let (mut seen, mut sizes, mut last) = (Vec::new(), Vec::new(), false);
+        for piece in bytes.chunks(step) {
+            bytes::BufMut::put_slice(&mut to.conn.inbox(), piece);
+            while let Some(event) = to.conn.next_part().unwrap() {
+                let Event::Part(part) = event else {
+                    panic!("{event:?}")
+                };
+                assert!(!last);
+                (last, seen) = (part.last, [seen, part.bytes.to_vec()].concat());
+                sizes.push(part.bytes.len());
+            }
+        }
+        assert!(last && seen == payload, "{step}");
+        assert!(
+            sizes.iter().all(|&size| size < 96 << 10),
+            "{step}: {sizes:?}"
+        );
+    }
+}
+
+/// The front of a message: a fragment of 1 MiB, and then nothing.
+fn front() -> Ws {
+    let mut fragment = zeros(1 << 20);
+    fragment[0] &= 0x7f;
+    let mut to = deflating(server(), &all());
+    to.conn.lend_inbox(Vec::with_capacity(fragment.len()));
+    bytes::BufMut::put_slice(&mut to.conn.inbox(), &fragment);
+    to
+}
+
+#[test]
+fn a_fragment_that_inflates_to_many_parts_comes_whole_though_nothing_follows() {
+    let mut to = front();
+    let mut len = 0;
+    while let Some(event) = to.conn.next_part().unwrap() {
+        let Event::Part(part) = event else {
+            panic!("{event:?}")
+        };
+        assert!(!part.last);
+        len += part.bytes.len();
+    }
+    assert_eq!(len, 1 << 20);
+    assert!(to.conn.is_midway());
+    // It ends with an empty fragment, and the next one refers back.
+    let end = b"\x80\x80\0\0\0\0";
+    bytes::BufMut::put_slice(&mut to.conn.inbox(), end);
+    assert!(matches!(to.conn.next_part(), Ok(Some(Event::Part(part))) if part.last));
+    assert!(!to.conn.is_midway());
+}
+
+#[test]
+fn who_skips_the_rest_of_a_fragment_that_inflates_to_many_parts_waits_for_what_follows() {
+    for parts in [true, false] {
+        let mut to = front();
+        assert!(matches!(to.conn.next_part(), Ok(Some(Event::Part(_)))));
+        to.conn.skip();
+        let mut next = || match parts {
+            true => to.conn.next_part(),
+            false => to.conn.next_owned(),
+        };
+        assert_eq!([next(), next()], [Ok(None), Ok(None)]);
+        let end = b"\x80\x80\0\0\0\0\x89\x80\0\0\0\0";
+        bytes::BufMut::put_slice(&mut to.conn.inbox(), end);
+        assert_eq!(to.conn.next_owned(), Ok(Some(Event::Ping("".into()))));
+        assert_eq!(to.conn.messages_received(), 1);
+    }
+}
+
+#[test]
+fn what_inflates_to_too_much_is_refused_before_it_has_come() {
+    let mut limits = Limits::default();
+    limits.message = Some(100_000);
+    let payload = islands();
+    let mut from = deflating(server(), &all());
+    from.conn.send(Message::Binary(payload.into())).unwrap();
+    let bytes = from.sent_bytes();
+    for step in [1, 999, 16 << 10, 17_000] {
+        let mut to = deflating(client_with(limits.clone()), &all());
+        let seen = to.events(bytes[..17_000].chunks(step).map(<[u8]>::to_vec));
+        let limit = 100_000;
+        assert_eq!(seen, [Error(ProtocolError::MessageTooBig { limit })]);
     }
 }
 

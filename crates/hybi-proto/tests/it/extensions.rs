@@ -198,6 +198,9 @@ fn our_server_meets_the_first_offer_of_our_client() {
         let between = Extensions::between(Some(&deflate), Some(&deflate));
         assert_eq!(between.to_string(), agreed);
         assert_eq!(verdict(Some(deflate), &[&agreed]), Ok(agreed));
+        for (client, server) in [(Some(&deflate), None), (None, Some(&deflate)), (None, None)] {
+            assert_eq!(Extensions::between(client, server), Extensions::default());
+        }
     }
 }
 

@@ -9,12 +9,12 @@ use hybi_proto::error::ProtocolError::{self, *};
 use hybi_proto::frame::{self, Header};
 use hybi_proto::limits::Limits;
 use hybi_proto::mask::Mask;
-use hybi_proto::message::{Message, MessageRef};
+use hybi_proto::message::{Event, Message, MessageRef};
 use hybi_proto::outbox::LINK;
 
 use crate::support::hex::Seen::{Binary, Close, CloseEmpty, Error, Ping, Pong, Text};
 use crate::support::hex::{
-    KEY, NOTHING, Seen, both, client, frame, header, hex, joined, refused, refused_by, server,
+    KEY, NOTHING, Seen, Ws, both, client, frame, header, hex, joined, refused, refused_by, server,
     unhex,
 };
 use crate::support::pair::Pair;
@@ -507,6 +507,8 @@ fn behind_a_large_message_a_little_is_asked_for_first_so_that_the_next_need_not_
     let mut ws = server();
     ws.conn.lend_inbox(Vec::with_capacity(256 << 10));
     assert_eq!(ws.conn.inbox().remaining_mut(), 256 << 10);
+    assert_eq!(ws.frames([frame(0x82, &vec![7; 511 << 10])]).len(), 1);
+    assert_eq!(ws.conn.inbox().remaining_mut(), 256 << 10);
     let large = frame(0x82, &vec![7; 600 << 10]);
     for _ in 0..2 {
         assert_eq!(ws.frames([large.clone()]).len(), 1);
@@ -514,4 +516,156 @@ fn behind_a_large_message_a_little_is_asked_for_first_so_that_the_next_need_not_
     }
     assert_eq!(ws.frames([frame(0x82, b"small")]).len(), 1);
     assert_eq!(ws.conn.inbox().remaining_mut(), 256 << 10);
+}
+
+#[test]
+fn what_is_plain_comes_at_once_and_all_else_is_left_for_next() {
+    for mut ws in both() {
+        assert!(ws.conn.is_at_rest());
+        let plain = [ws.written(&"81 01 61"), ws.written(&"82 01 62")].concat();
+        let rest = [
+            ws.written(&"89 00"),
+            ws.written(&"01 01 63"),
+            ws.written(&"81 01 64"),
+        ]
+        .concat();
+        ws.conn.inbox().put_slice(&[&plain[..], &rest].concat());
+        assert!(!ws.conn.is_at_rest());
+        assert_eq!(ws.conn.next_plain(), Some("a".into()));
+        assert_eq!(ws.conn.next_plain(), Some(b"b".into()));
+        assert_eq!((ws.conn.next_plain(), ws.conn.unread()), (None, rest.len()));
+        assert_eq!(
+            ws.events(["00"]),
+            [Ping(""), Error(ProtocolError::InterruptedMessage)]
+        );
+        assert_eq!((ws.conn.next_plain(), ws.conn.is_at_rest()), (None, true));
+    }
+}
+
+#[test]
+fn a_client_takes_its_keys_from_another_source_and_a_server_needs_none() {
+    for mut ws in both() {
+        ws.conn.set_mask_source(|| [0; 4]);
+        ws.conn.send("a".into()).unwrap();
+        let expected = if ws.is_server() {
+            "81 01 61"
+        } else {
+            "81 81 00 00 00 00 61"
+        };
+        assert_eq!(ws.sent(), expected);
+    }
+}
+
+#[test]
+fn nothing_is_owed_between_messages_and_behind_a_close() {
+    for mut ws in both() {
+        let [front, rest, next, close, noise] =
+            ["01 01 61", "80 01 62", "81 01 63", "88 00", "81 01 64"].map(|hex| ws.written(&hex));
+        ws.conn.inbox().put_slice(&front);
+        assert_eq!(ws.conn.next_owned(), Ok(None));
+        assert!(ws.conn.is_midway());
+        ws.conn
+            .inbox()
+            .put_slice(&[rest, next, close, noise].concat());
+        let message = |text: &str| Ok(Some(Event::Message(text.into())));
+        assert_eq!(ws.conn.next_owned(), message("ab"));
+        assert!(!ws.conn.is_at_rest());
+        assert_eq!(ws.conn.next_owned(), message("c"));
+        assert_eq!(ws.conn.next_owned(), Ok(Some(Event::Close(None))));
+        assert!(!ws.conn.is_midway());
+    }
+    for mut ws in both() {
+        let frames = ["01 01 61", "80 01 62", "81 01 63"].map(|hex| ws.written(&hex));
+        ws.conn.inbox().put_slice(&frames.concat());
+        for text in ["ab", "c"] {
+            assert_eq!(ws.conn.next_owned(), Ok(Some(Event::Message(text.into()))));
+        }
+        assert!(!ws.conn.is_midway());
+    }
+}
+
+#[test]
+fn a_read_buffer_that_was_lent_comes_back_and_what_is_unread_stays() {
+    for mut ws in both() {
+        let (whole, half) = (ws.written(&"81 01 61"), ws.written(&"81 02 62"));
+        ws.conn.lend_inbox(Vec::with_capacity(1 << 10));
+        ws.conn.inbox().put_slice(&[&whole[..], &half].concat());
+        assert_eq!(ws.conn.next_plain(), Some("a".into()));
+        let buffer = ws.conn.reclaim_inbox();
+        assert!(buffer.capacity() >= 1 << 10);
+        assert_eq!(ws.conn.unread(), half.len());
+        ws.conn.lend_inbox(buffer);
+        assert_eq!(ws.conn.unread(), half.len());
+        assert!(ws.conn.reclaim_inbox().capacity() >= 1 << 10);
+        let last = ws.written(&"81 02 62 62")[half.len()];
+        ws.conn.inbox().put_slice(&[last]);
+        assert_eq!(ws.conn.next_plain(), Some("bb".into()));
+        assert!(!ws.conn.reclaim_inbox().is_empty());
+        assert_eq!(ws.conn.unread(), 0);
+    }
+}
+
+#[test]
+fn a_full_read_buffer_makes_room_though_nobody_takes_what_is_in_it() {
+    for mut ws in both() {
+        let hello = ws.written(&frame(0x81, &[b'x'; 100]));
+        let stream = hello.repeat(100);
+        ws.conn.lend_inbox(Vec::with_capacity(4 << 10));
+        let mut rest = &stream[..];
+        while !rest.is_empty() {
+            let mut inbox = ws.conn.inbox();
+            let room = rest.len().min(inbox.remaining_mut());
+            assert!(room > 0, "{} are left", rest.len());
+            inbox.put_slice(&rest[..room]);
+            rest = &rest[room..];
+        }
+        assert_eq!(ws.conn.unread(), stream.len());
+        let taken = std::iter::from_fn(|| ws.conn.next_plain()).count();
+        assert_eq!((taken, ws.conn.unread()), (100, 0));
+    }
+}
+
+/// What a payload misses, when it is read into a buffer of its own.
+const DIRECT: usize = 128 << 10;
+
+/// An end that has a read buffer of 1 KiB, and the header of a frame.
+fn deep_in(mut ws: Ws, len: usize) -> Ws {
+    let header = ws.written(&header(0x82, len as u64));
+    ws.conn.lend_inbox(Vec::with_capacity(1 << 10));
+    ws.conn.inbox().put_slice(&header);
+    assert_eq!(ws.conn.next_owned(), Ok(None));
+    ws
+}
+
+#[test]
+fn deep_in_a_large_payload_the_transport_is_read_into_the_buffer_of_the_message() {
+    for (len, direct) in [(DIRECT - 1, false), (DIRECT, true), (DIRECT + 1, true)] {
+        for ws in both() {
+            let mut ws = deep_in(ws, len);
+            let room = ws.conn.inbox().remaining_mut();
+            assert_eq!(room > 1 << 10, direct, "{len}: {room}");
+        }
+    }
+}
+
+#[test]
+fn what_was_read_into_the_buffer_of_the_message_is_no_longer_missing() {
+    for ws in both() {
+        let mut ws = deep_in(ws, 1 << 20);
+        let room = ws.conn.inbox().remaining_mut();
+        assert!((64 << 10..=1 << 20).contains(&room), "{room}");
+        ws.conn.inbox().put_slice(&[7; 10]);
+        assert_eq!(ws.conn.inbox().remaining_mut(), room - 10);
+    }
+    for ws in both() {
+        let mut ws = deep_in(ws, DIRECT + 5);
+        let payload = ws.written(&frame(0x82, &[7; DIRECT + 5])).split_off(10);
+        let payload = &payload[payload.len() - (DIRECT + 5)..];
+        let (first, rest) = payload.split_at(10);
+        ws.conn.inbox().put_slice(first);
+        // So little is missing now that it passes through the read buffer.
+        assert_eq!(ws.conn.inbox().remaining_mut(), 1 << 10);
+        let seen = ws.events(rest.chunks(1000).map(<[u8]>::to_vec));
+        assert_eq!(seen, [Binary(&*hex(&[7; DIRECT + 5]))]);
+    }
 }

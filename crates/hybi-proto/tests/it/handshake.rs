@@ -77,6 +77,7 @@ fn the_key_of_the_rfc_is_answered_as_in_the_rfc() {
     assert_eq!(key.accept(), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     assert_eq!(Key::from_nonce(*b"the sample nonce"), key);
     assert_eq!(key.as_str(), KEY);
+    assert_eq!(format!("{key:?}"), format!("Key({KEY:?})"));
 }
 
 #[test]
@@ -1228,9 +1229,11 @@ fn credentials_authorization_and_cookies_are_taken_away_and_nothing_else() {
     assert_eq!(names(&options), [true, true, true]);
     assert_eq!(names(&options.without_credentials()), [false, false, true]);
     let bearer = HeaderValue::from_static("Bearer x");
-    let options = client::Options::new().header(http::header::AUTHORIZATION, bearer);
+    let mut options = client::Options::new().header(http::header::AUTHORIZATION, bearer);
     assert_eq!(names(&options), [true, false, false]);
-    assert_eq!(names(&options.without_credentials()), [false; 3]);
+    assert_eq!(names(&options.clone().without_credentials()), [false; 3]);
+    options.headers_mut().clear();
+    assert_eq!(names(&options), [false; 3]);
 }
 
 #[test]
@@ -1379,10 +1382,17 @@ fn a_redirect_is_resolved_as_rfc_3986_says() {
         ("ws+unix:/tmp/socket", Err(UrlError::Scheme)),
         ("file:///etc/passwd", Err(UrlError::Scheme)),
         ("/a b", Err(UrlError::Character)),
+        ("//a%3Ab:c@example.com", Err(UrlError::User)),
+        ("//a:b%3Ac@example.com", Ok("wss://example.com/")),
     ] {
         let joined = base.join(location).map(|target| target.to_string());
         assert_eq!(joined.as_deref(), expected.as_deref(), "{location}");
     }
+    assert_eq!(
+        "ws://example.com/a".parse(),
+        Target::parse("ws://example.com/a")
+    );
+    assert_eq!("example.com".parse::<Target>(), Err(UrlError::Scheme));
     assert!(base.join("/d").unwrap().credentials().is_some());
     assert!(
         base.join("//other.example")

@@ -112,3 +112,9 @@ fn any_2xx_opens_and_nothing_else() {
     let old = answer(200, Version::HTTP_11);
     assert_eq!(old, Err(ResponseError::HttpVersion));
 }
+
+#[test]
+fn each_way_has_its_name_in_alpn() {
+    assert_eq!(Via::Http1.alpn(), b"http/1.1");
+    assert_eq!(Via::Http2.alpn(), b"h2");
+}

@@ -5,6 +5,9 @@
 mod layers;
 mod security;
 mod support;
+mod errors;
+mod messages;
+mod masks;
 mod frames;
 mod fragments;
 mod control;

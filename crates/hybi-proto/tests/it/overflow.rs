@@ -6,7 +6,7 @@ use hybi_proto::error::SendError;
 use hybi_proto::limits::Limits;
 use hybi_proto::message::{Event, Message};
 use hybi_proto::prepared::Prepared;
-use hybi_proto::queue::{Admission, Overflow};
+use hybi_proto::queue::{Admission, Backlog, Overflow};
 use proptest::prelude::*;
 
 use crate::support::hex::{KEY, Ws, both_with, joined, server_with};
@@ -256,6 +256,78 @@ fn a_prepared_message_leaves_as_its_message_would() {
             }
         }
     }
+}
+
+#[test]
+fn a_prepared_message_that_finds_room_is_framed_at_once_and_another_is_judged_as_any() {
+    let prepared = Prepared::text("to everyone");
+    for mut ws in both_with(&limits()) {
+        let offered = ws.conn.offer_prepared(&prepared, &Overflow::Close, false);
+        assert_eq!(offered, Ok(Queued));
+        assert_eq!((ws.conn.messages_sent(), ws.conn.unframed()), (1, 0));
+        let crowded = ws.conn.offer_prepared(&prepared, &Overflow::Wait, true);
+        assert_eq!(crowded, Err(SendError::Full));
+        assert_eq!(ws.answer(), "81 0b 74 6f 20 65 76 65 72 79 6f 6e 65");
+        fill(&mut ws, &Overflow::DropNewest);
+        let full = ws
+            .conn
+            .offer_prepared(&prepared, &Overflow::DropNewest, false);
+        assert_eq!(full, Ok(Dropped));
+        ws.conn.close(None);
+        let closed = ws
+            .conn
+            .offer_prepared(&prepared, &Overflow::DropNewest, false);
+        assert_eq!(closed, Err(SendError::Closed));
+    }
+}
+
+#[test]
+fn what_is_not_framed_and_where_what_was_framed_late_ends_is_known() {
+    for mut ws in both_with(&limits()) {
+        let all = usize::from(fill(&mut ws, &Overflow::DropOldest));
+        let framed = ws.conn.messages_sent() as usize;
+        assert!((1..all).contains(&framed));
+        assert_eq!((ws.conn.unframed(), ws.conn.unsent()), (all - framed, 0));
+        while ws.conn.unframed() > 0 {
+            ws.conn.sent(1);
+        }
+        let late = ws.conn.outbox().len();
+        assert_eq!(ws.conn.unsent(), late);
+        ws.conn.ping(b"").unwrap();
+        assert_eq!(ws.conn.unsent(), late);
+        ws.conn.sent(late - 1);
+        assert_eq!(ws.conn.unsent(), 1);
+        ws.conn.sent(1);
+        assert_eq!(ws.conn.unsent(), 0);
+        assert!(!ws.conn.outbox().is_empty());
+    }
+}
+
+#[test]
+fn the_bounds_of_a_backlog_can_change_and_what_waits_stays() {
+    let mut backlog = Backlog::new(3, 1 << 20);
+    assert_eq!((backlog.count(), backlog.is_empty()), (0, true));
+    for number in 0..3 {
+        assert_eq!(backlog.offer(numbered(number), &Overflow::Wait), Ok(Queued));
+    }
+    assert_eq!(
+        backlog.offer(numbered(3), &Overflow::Wait),
+        Err(SendError::Full)
+    );
+    backlog.set_bounds(4, 1 << 20);
+    assert_eq!(backlog.offer(numbered(3), &Overflow::Wait), Ok(Queued));
+    backlog.set_bounds(0, 0);
+    assert_eq!(
+        (backlog.count(), backlog.is_empty(), backlog.is_full()),
+        (4, false, true)
+    );
+    for number in 0..4 {
+        let item = backlog.pop().map(|item| item.message().clone());
+        assert_eq!(item, Some(numbered(number)));
+    }
+    assert!(backlog.is_empty() && !backlog.is_full());
+    assert_eq!(backlog.offer(numbered(4), &Overflow::Wait), Ok(Queued));
+    assert!(backlog.is_full());
 }
 
 #[derive(Clone, Debug)]

@@ -242,3 +242,18 @@ fn a_part_pins_at_most_twice_its_size_and_a_page() {
         }
     }
 }
+
+#[test]
+fn of_a_message_of_which_no_part_was_taken_nothing_is_skipped() {
+    for mut ws in both() {
+        let [front, rest] = ["01 02 61 62", "80 01 63"].map(|hex| ws.written(&hex));
+        ws.conn.inbox().put_slice(&front);
+        assert_eq!(ws.conn.next_owned(), Ok(None));
+        ws.conn.skip();
+        ws.conn.inbox().put_slice(&rest);
+        let Ok(Some(Event::Part(part))) = ws.conn.next_part() else {
+            panic!("it is whole")
+        };
+        assert_eq!((&part.bytes[..], part.last), (&b"abc"[..], true));
+    }
+}
