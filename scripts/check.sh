@@ -13,13 +13,14 @@ cd "$(dirname "$0")/.."
 # What builds in target/debug and in folders of its own keeps two cores busy; the second row starts
 # programs, builds in target/release, and mostly waits.
 rows=(
-    "test clippy scalar bare fmt features docs tree deny package shuttle miri"
+    "test clippy scalar bare coverage fmt features docs tree deny package shuttle miri"
     "autobahn interop fuzz idle instructions"
 )
 declare -A commands=(
     [test]="cargo test --workspace"
     [scalar]="RUSTFLAGS='--cfg hybi_scalar' CARGO_TARGET_DIR=target/scalar cargo test -p hybi-proto"
     [bare]="cargo test -p hybi-proto --no-default-features"
+    [coverage]="bash scripts/coverage.sh"
     [fmt]="cargo fmt --all --check"
     [clippy]="cargo clippy --workspace --all-targets --all-features -- -D warnings"
     [features]="bash scripts/features.sh"
@@ -31,7 +32,7 @@ declare -A commands=(
     [miri]="bash scripts/miri.sh"
     [autobahn]="bash scripts/autobahn.sh quick"
     [interop]="bash scripts/interop.sh"
-    [fuzz]="bash scripts/fuzz.sh 10"
+    [fuzz]="bash scripts/fuzz.sh 20"
     [idle]="bash scripts/idle.sh"
     [instructions]="bash scripts/instructions.sh"
 )

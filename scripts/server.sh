@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Starts `hybi serve` for the scripts that source this file, and ends what they started.
 #
-# It does not judge anything. Sourced by autobahn.sh and idle.sh from the root of the project,
+# It does not judge anything. Sourced by other scripts from the root of the project,
 # under `set -euo pipefail`. HYBI_BIN names another binary than the one it builds.
 
 started=()
