@@ -44,7 +44,7 @@ impl Server {
     /// Waits for the next client whose request has arrived and holds. The requests of several
     /// clients are read side by side; those that do not hold are refused, and plain requests go
     /// to the fallback; routes and [`on_handshake`](Self::on_handshake) are not for these. `None`
-    /// once the server was [shut down](crate::server::ServerHandle::shutdown).
+    /// once the server was [shut down](crate::ServerHandle::shutdown).
     ///
     /// Who is ready waits for the call, within
     /// [`Options::handshake_timeout`](crate::Options::handshake_timeout), counted from when it has
