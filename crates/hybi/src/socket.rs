@@ -316,7 +316,11 @@ impl<S: Io> WebSocket<S> {
     /// A code that no frame may carry or a reason of more than 123 bytes: nothing is sent. And as
     /// [`recv`](Self::recv), if the end was not clean.
     pub async fn close(&mut self, code: CloseCode, reason: impl Into<Text>) -> Result<CloseInfo> {
-        self.start_close(code, reason)?;
+        match self.start_close(code, reason) {
+            // It is for the receiver to say, once, how the transport has failed.
+            Ok(()) | Err(Error::Io(_)) => {}
+            Err(error) => return Err(error),
+        }
         while self.recv_event().await?.is_some() {}
         self.close_info().ok_or(Error::Closed)
     }

@@ -1,5 +1,7 @@
 //! The closing handshake, and what comes after it.
 
+use std::io::ErrorKind;
+
 use hybi::test::{Frame, Peer, Script, pair};
 use hybi::{CloseCode, Error, Event, Initiator, Options, Role, SendError, State, WebSocket, drive};
 
@@ -181,6 +183,26 @@ async fn the_end_of_the_transport_without_a_close_is_an_error_once() {
 }
 
 /// A browser whose tab is closed sends a close frame and does not stay.
+#[tokio::test(start_paused = true)]
+async fn a_close_after_a_write_has_failed_ends_the_connection_and_says_so_once() {
+    for waits in [false, true] {
+        let script = Script::new().write_error(ErrorKind::BrokenPipe);
+        let script = if waits { script } else { script.eof() };
+        let (mut ws, log) = server(script);
+        ws.send("lost").await.unwrap();
+        let Error::Io(error) = ends(ws.close(CloseCode::NORMAL, "")).await.unwrap_err() else {
+            panic!("the transport has failed");
+        };
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+        assert!(log.is_dropped());
+        for _ in 0..2 {
+            let closed = ends(ws.close(CloseCode::NORMAL, "")).await;
+            assert!(matches!(closed, Err(Error::Closed)), "{closed:?}");
+            assert!(matches!(ends(ws.recv()).await, Err(Error::Closed)));
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_closes_and_does_not_stay_for_the_answer_has_closed_cleanly() {
     let (mut peer, mut ws) = Peer::client();
