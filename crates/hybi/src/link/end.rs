@@ -76,8 +76,10 @@ impl<S: Io> Link<S> {
     /// was given up.
     pub(crate) fn may_flush(&self) -> Result<(), Error> {
         self.may_send()?;
-        let left = !self.cut && self.connection.buffered() == 0;
+        let left = self.connection.buffered() == 0;
         match self.connection.close_info() {
+            // It may be long until it has ended, too: the peer is waited for.
+            _ if self.cut => Err(Error::Closed),
             Some(info) if self.has_ended() && !(info.clean && left) => Err(Error::Closed),
             _ => Ok(()),
         }

@@ -172,8 +172,11 @@ impl<S: Io> Link<S> {
         self.connection.clear();
         self.offloaded = None;
         self.deadlines.note(Owed::Write, false);
-        // A transport that fails to write need not wake who reads, in another task.
-        self.waker.wake_by_ref();
+        // A transport that fails to write need not wake who reads, in another task. Once: one that
+        // has ended may wait for its peer and flush again at each turn, and each would be the next.
+        if !std::mem::replace(&mut self.broken, true) {
+            self.waker.wake_by_ref();
+        }
     }
 
     /// Reads once into the inbox, through the thread's buffer; true if bytes came. What nobody

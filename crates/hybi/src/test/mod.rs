@@ -39,8 +39,8 @@ pub use peer::Peer;
 pub use script::{Fault, Log, Script, Write};
 
 use hybi_proto::handshake::Extensions;
-use tokio::io::DuplexStream;
 
+use crate::io::Stream;
 use crate::options::Options;
 use crate::shared::Agreed;
 use crate::socket::{Role, WebSocket};
@@ -63,12 +63,23 @@ pub fn pair() -> (WebSocket, WebSocket) {
 #[must_use]
 pub fn pair_with(client: &Options, server: &Options, buffer: usize) -> (WebSocket, WebSocket) {
     let (a, b) = tokio::io::duplex(buffer);
+    pair_over((a.into(), b.into()), client, server)
+}
+
+/// As [`pair_with`], over the two ends of a transport of one's own, the client's first: one that
+/// fails, delays or counts what passes.
+#[must_use]
+pub fn pair_over(
+    (a, b): (Stream, Stream),
+    client: &Options,
+    server: &Options,
+) -> (WebSocket, WebSocket) {
     let ours = client.get().deflate(true);
     let theirs = server.get().deflate(false);
     let extensions = Extensions::between(ours.as_ref(), theirs.as_ref());
-    let open = |stream: DuplexStream, role, options| {
+    let open = |stream, role, options| {
         let agreed = Agreed::new("/", None, extensions);
-        WebSocket::open(stream.into(), role, options, &[], agreed)
+        WebSocket::open(stream, role, options, &[], agreed)
     };
     (open(a, Role::Client, client), open(b, Role::Server, server))
 }

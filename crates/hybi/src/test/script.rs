@@ -174,7 +174,8 @@ impl Script {
         self.then_write(Step::Error(kind))
     }
 
-    /// Every operation is pending once and wakes its task, then reads or writes one byte.
+    /// Every operation is pending once and wakes its task, then reads or writes one byte: a fault
+    /// has nothing to add but an error.
     #[must_use]
     pub fn trickle(self) -> Self {
         self.state().trickle = true;
@@ -279,8 +280,8 @@ impl State {
         let n = self.operations;
         self.operations += 1;
         match self.fault {
-            Some((at, Fault::Pending)) if at == n => return pend(cx),
-            Some((at, Fault::Short)) if at == n => return Poll::Ready(1),
+            Some((at, Fault::Pending)) if at == n && !self.trickle => return pend(cx),
+            Some((at, Fault::Short)) if at == n && !self.trickle => return Poll::Ready(1),
             Some((at, Fault::Error(error))) if at == n => {
                 let list = match kind {
                     Kind::Read => &mut self.reads,

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use hybi::test::{Frame, Peer, pair};
+use hybi::test::Frame;
 use hybi::{
     Clients, CloseCode, ConnectionId, Delivery, Hub, Message, Options, Overflow, Prepared, Request,
     Role, Sender, Server, WebSocket, drive,
 };
 use tokio::sync::mpsc;
 
-use crate::support::{ends, settle};
+use crate::fault::each_fault;
+use crate::support::{Peer, ends, pair, settle};
 
 async fn listen(mut ws: WebSocket) -> hybi::Result<()> {
     while ws.recv().await?.is_some() {}
@@ -96,7 +97,7 @@ fn stuck(options: &Options) -> (Peer, Sender) {
     (peer, sender)
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn under_wait_the_caller_is_given_those_that_were_full() {
     let options = Options::new().backlog(1000);
     let (mut peer, sender) = stuck(&options);
@@ -108,6 +109,7 @@ async fn under_wait_the_caller_is_given_those_that_were_full() {
         let delivery = hub.publish("room", &message);
         queued += delivery.queued;
         settle().await;
+        assert!(sender.close_info().is_none());
         if !delivery.full.is_empty() {
             assert_eq!(counts(&delivery), [0, 0, 0]);
             break delivery.full;
@@ -124,7 +126,7 @@ async fn under_wait_the_caller_is_given_those_that_were_full() {
     ends(waiting).await.unwrap().unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_member_keeps_a_policy_of_its_own() {
     let options = Options::new().backlog(1000);
     let (_first, strict) = stuck(&options);
@@ -143,7 +145,7 @@ async fn a_member_keeps_a_policy_of_its_own() {
     assert!(lenient.stats().dropped.newest > 0);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn a_room_is_left_when_the_membership_is_dropped() {
     let hub = Hub::new();
     let ((mut a, ws_a), (mut b, ws_b)) = (pair(), pair());
@@ -174,7 +176,7 @@ async fn a_room_is_left_when_the_membership_is_dropped() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn a_membership_does_not_hold_a_connection_open() {
     let hub: Hub<u32> = Hub::default();
     let (mut peer, ws) = Peer::client();
@@ -197,7 +199,7 @@ async fn room_of_a_thousand(overflow: Overflow) -> (Sender, [usize; 3]) {
     let mut members = Vec::new();
     let mut readers = Vec::new();
     for _ in 1..MEMBERS {
-        let (mut client, server) = hybi::test::pair_with(&options, &options, 4096);
+        let (mut client, server) = crate::support::pair_with(&options, &options, 4096);
         members.push(hub.join("room", &server.sender()));
         tokio::spawn(drive(server, listen));
         readers.push(tokio::spawn(async move {
@@ -227,7 +229,7 @@ async fn room_of_a_thousand(overflow: Overflow) -> (Sender, [usize; 3]) {
     (stuck, sum)
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test(start_paused = true)] // a thousand connections
 async fn a_member_that_never_reads_is_closed_and_the_other_999_get_everything() {
     let (stuck, [queued, dropped, closed]) = room_of_a_thousand(Overflow::Close).await;
     assert_eq!((dropped, closed), (0, 1));
@@ -238,7 +240,7 @@ async fn a_member_that_never_reads_is_closed_and_the_other_999_get_everything() 
     assert_eq!((info.code, stuck.buffered()), (CloseCode::ABNORMAL, 0));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test(start_paused = true)] // a thousand connections
 async fn a_member_that_never_reads_loses_the_oldest_and_the_other_999_get_everything() {
     let (stuck, [queued, dropped, closed]) = room_of_a_thousand(Overflow::DropOldest).await;
     assert_eq!((queued, closed), (1000 * 200, 0));

@@ -1,12 +1,13 @@
 //! Backpressure: the backlog, and two ends that both send in bulk.
 
-use hybi::test::{Frame, Peer, pair_with};
+use hybi::test::Frame;
 use hybi::{CloseCode, Error, Io, Options, Role, SendError, WebSocket, drive};
 use tokio::net::{TcpListener, TcpSocket};
 
-use crate::support::{echo, ends, settle};
+use crate::fault::each_fault;
+use crate::support::{Peer, echo, ends, pair_with, settle};
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn feed_answers_full_when_the_backlog_is_and_queues_nothing() {
     let options = Options::new().backlog(1000);
     let (mut peer, mut ws) = Peer::of(Role::Server, &options, 100);
@@ -41,7 +42,7 @@ async fn feed_answers_full_when_the_backlog_is_and_queues_nothing() {
     assert_eq!(ws.buffered(), 0);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn a_close_is_queued_however_full_the_backlog_is() {
     let options = Options::new().backlog(100);
     let (mut peer, mut ws) = Peer::of(Role::Server, &options, 64 << 10);
@@ -84,7 +85,7 @@ async fn part(one: WebSocket<impl Io>, two: WebSocket<impl Io>) {
     assert_eq!(end.unwrap(), None);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test(start_paused = true)] // 64 MiB
 async fn two_undriven_ends_that_both_send_64_mib_over_4_kib_finish() {
     let options = Options::new();
     let (client, server) = pair_with(&options, &options, 4 << 10);
@@ -94,7 +95,7 @@ async fn two_undriven_ends_that_both_send_64_mib_over_4_kib_finish() {
     ends(part(client.unwrap(), server.unwrap())).await;
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test(start_paused = true)] // 64 MiB
 async fn two_driven_ends_that_both_send_64_mib_over_4_kib_finish() {
     let options = Options::new();
     let (client, server) = pair_with(&options, &options, 4 << 10);
@@ -110,7 +111,7 @@ async fn two_driven_ends_that_both_send_64_mib_over_4_kib_finish() {
     server.unwrap().unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test(start_paused = true)] // 64 MiB
 async fn a_driven_echo_takes_64_mib_over_4_kib_and_gives_them_back() {
     let options = Options::new();
     let (client, server) = pair_with(&options, &options, 4 << 10);
@@ -121,7 +122,7 @@ async fn a_driven_echo_takes_64_mib_over_4_kib_and_gives_them_back() {
 }
 
 /// Many small messages, so that a queue copied once too often would show.
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_full_backlog_of_small_messages_is_not_copied_for_each() {
     let (mut peer, mut ws) = Peer::of(Role::Server, &Options::new(), 100);
     let mut count = 0;

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use hybi::test::{Frame, Script};
 use hybi::{CloseCode, Event, Message, Options, Role, WebSocket, connect};
 
+use crate::fault::{self, each_fault};
 use crate::support::{ends, masked, numbers, server, server_with, unmasked};
 
 /// Polls a call so many times, then drops it; what it gave if it came to that.
@@ -60,7 +61,7 @@ fn answers() -> Vec<Frame> {
     ]
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn recv_dropped_at_every_poll_loses_nothing() {
     for polls in (1..20).chain([100, 1000]) {
         let script = Script::new().read(masked(&conversation())).eof().trickle();
@@ -70,7 +71,7 @@ async fn recv_dropped_at_every_poll_loses_nothing() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn recv_event_dropped_at_every_poll_loses_nothing() {
     for polls in 1..20 {
         let script = Script::new().read(masked(&conversation())).eof().trickle();
@@ -100,7 +101,7 @@ async fn recv_event_dropped_at_every_poll_loses_nothing() {
 }
 
 /// Drops each `send` after so many polls, and repeats what was not queued.
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn send_dropped_at_every_poll_has_queued_the_whole_message_or_nothing() {
     let options = Options::new().backlog(100);
     for polls in 0..300 {
@@ -124,7 +125,7 @@ async fn send_dropped_at_every_poll_has_queued_the_whole_message_or_nothing() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn flush_dropped_at_every_poll_writes_every_byte_once() {
     for polls in 1..50 {
         let (mut ws, log) = server(Script::new().trickle());
@@ -142,7 +143,7 @@ async fn flush_dropped_at_every_poll_writes_every_byte_once() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn close_dropped_at_every_poll_closes_once() {
     for role in [Role::Server, Role::Client] {
         let answer = [Frame::text("late"), Frame::close(4000, "bye")];
@@ -153,6 +154,7 @@ async fn close_dropped_at_every_poll_closes_once() {
             };
             let script = Script::new().read(bytes).eof().trickle();
             let log = script.log();
+            let script = fault::script(script);
             let mut ws = WebSocket::from_stream(script, role, &Options::new(), &[]);
             let info = loop {
                 if let Some(info) = poll_times(ws.close(4000.into(), "bye"), polls) {
@@ -169,7 +171,7 @@ async fn close_dropped_at_every_poll_closes_once() {
 }
 
 /// Calls of all kinds, dropped early, one after the other on the same socket.
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn all_methods_dropped_in_turn_leave_both_streams_whole() {
     for polls in 1..30 {
         let script = Script::new().read(masked(&conversation())).eof().trickle();
@@ -204,14 +206,14 @@ const REQUEST: &[u8] = b"GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n
     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_server_handshake_dropped_at_every_poll_drops_its_stream_and_one_left_alone_holds() {
     let mut request = REQUEST.to_vec();
     request.extend(masked(&conversation()));
     for polls in 0.. {
         let script = Script::new().read(request.clone()).eof().trickle();
         let log = script.log();
-        let Some(ws) = poll_times(hybi::accept(script).into_future(), polls) else {
+        let Some(ws) = poll_times(hybi::accept(fault::script(script)).into_future(), polls) else {
             assert!(log.is_dropped());
             assert!(b"HTTP/1.1 101".starts_with(&log.written()[..log.written().len().min(12)]));
             continue;
@@ -230,13 +232,13 @@ async fn a_server_handshake_dropped_at_every_poll_drops_its_stream_and_one_left_
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_client_handshake_dropped_at_every_poll_drops_its_stream() {
     for polls in 0.. {
         let script = Script::new().read(&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..]);
         let script = script.eof().trickle();
         let log = script.log();
-        let connect = connect("ws://localhost/").over(script);
+        let connect = connect("ws://localhost/").over(fault::script(script));
         match poll_times(connect, polls) {
             None => assert!(log.is_dropped()),
             Some(result) => {
@@ -247,7 +249,7 @@ async fn a_client_handshake_dropped_at_every_poll_drops_its_stream() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_driven_recv_dropped_at_every_poll_loses_nothing() {
     for polls in 1..10 {
         let script = Script::new().read(masked(&conversation())).eof().trickle();

@@ -2,12 +2,13 @@
 
 use std::io::ErrorKind;
 
-use hybi::test::{Frame, Peer, Script, pair};
+use hybi::test::{Fault, Frame, Script};
 use hybi::{CloseCode, Error, Event, Initiator, Options, Role, SendError, State, WebSocket, drive};
 
-use crate::support::{echo, ends, masked, numbers, server, settle, unmasked};
+use crate::fault::each_fault;
+use crate::support::{Peer, echo, ends, masked, numbers, pair, server, settle, unmasked};
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn both_ends_know_the_code_the_reason_and_who_began() {
     let (mut client, mut server) = pair();
     assert_eq!(client.state(), State::Open);
@@ -37,7 +38,7 @@ async fn both_ends_know_the_code_the_reason_and_who_began() {
     assert_eq!(server.close_info().unwrap().reason, "done with it");
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_close_without_a_code_is_answered_without_one_and_counts_as_1005() {
     let (mut peer, mut ws) = Peer::client();
     peer.hex("88 80 00000000").await.unwrap();
@@ -57,7 +58,7 @@ async fn a_close_without_a_code_is_answered_without_one_and_counts_as_1005() {
     assert!(info.clean);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn messages_before_the_close_are_delivered_and_data_after_it_is_ignored() {
     let mut frames = numbers(0..10);
     frames.push(Frame::close(1000, "bye"));
@@ -75,7 +76,7 @@ async fn messages_before_the_close_are_delivered_and_data_after_it_is_ignored() 
     assert_eq!(ws.close_info().unwrap().reason, "bye");
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn two_ends_that_close_at_once_both_end_cleanly() {
     let (mut client, mut server) = pair();
     client.start_close(CloseCode::new(4001), "client").unwrap();
@@ -90,7 +91,7 @@ async fn two_ends_that_close_at_once_both_end_cleanly() {
     assert_eq!(two.initiator, Initiator::Local);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_second_close_changes_nothing_and_gives_the_same_answer() {
     let (mut client, mut server) = pair();
     let answering = tokio::spawn(async move { server.recv().await });
@@ -106,7 +107,7 @@ async fn a_second_close_changes_nothing_and_gives_the_same_answer() {
     assert_eq!(ends(answering).await.unwrap().unwrap(), None);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn nothing_can_be_sent_after_a_close() {
     let (mut client, _server) = pair();
     client.start_close(CloseCode::NORMAL, "").unwrap();
@@ -119,7 +120,7 @@ async fn nothing_can_be_sent_after_a_close() {
     ends(client.flush()).await.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn after_start_close_what_still_comes_is_received() {
     let (mut client, mut server) = pair();
     for n in 0..5 {
@@ -135,7 +136,7 @@ async fn after_start_close_what_still_comes_is_received() {
     assert_eq!(ends(answering).await.unwrap().unwrap(), None);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn a_close_that_cannot_be_sent_is_refused_and_the_connection_stays_open() {
     let (mut client, mut server) = pair();
     for code in [0, 999, 1004, 1005, 1006, 1015, 2999, 5000] {
@@ -162,7 +163,7 @@ async fn a_close_that_cannot_be_sent_is_refused_and_the_connection_stays_open() 
     assert_eq!(ends(end).await.unwrap().unwrap(), None);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn the_end_of_the_transport_without_a_close_is_an_error_once() {
     for role in [Role::Server, Role::Client] {
         let (peer, mut ws) = Peer::of(role, &Options::new(), 1024);
@@ -171,7 +172,7 @@ async fn the_end_of_the_transport_without_a_close_is_an_error_once() {
         let Error::Io(error) = error else {
             panic!("{error:?}");
         };
-        assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof);
+        assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
         assert!(matches!(ends(ws.recv()).await, Err(Error::Closed)));
         assert!(matches!(ends(ws.send("a")).await, Err(Error::Closed)));
         assert!(matches!(ends(ws.flush()).await, Err(Error::Closed)));
@@ -203,7 +204,7 @@ async fn a_close_after_a_write_has_failed_ends_the_connection_and_says_so_once()
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_peer_that_closes_and_does_not_stay_for_the_answer_has_closed_cleanly() {
     let (mut peer, mut ws) = Peer::client();
     peer.send(Frame::text("last")).await.unwrap();
@@ -220,7 +221,7 @@ async fn a_peer_that_closes_and_does_not_stay_for_the_answer_has_closed_cleanly(
     ends(task).await.unwrap().unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn abort_ends_the_connection_without_a_close_frame() {
     let (mut ws, log) = server(Script::new());
     ws.feed("never sent").unwrap();
@@ -244,7 +245,7 @@ async fn abort_ends_the_connection_without_a_close_frame() {
     assert!(log.written().is_empty());
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn dropping_an_undriven_socket_writes_what_is_queued_and_1001() {
     let (mut ws, log) = server(Script::new());
     ws.feed("queued").unwrap();
@@ -255,7 +256,7 @@ async fn dropping_an_undriven_socket_writes_what_is_queued_and_1001() {
     assert!(log.is_dropped());
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn dropping_a_socket_that_is_closing_says_nothing_more() {
     let (mut ws, log) = server(Script::new());
     ws.start_close(CloseCode::NORMAL, "").unwrap();
@@ -264,7 +265,7 @@ async fn dropping_a_socket_that_is_closing_says_nothing_more() {
     assert!(log.is_dropped());
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn the_server_shuts_down_first_and_the_client_waits_for_it() {
     let (mut peer, mut ws) = Peer::server();
     peer.send(Frame::close(1000, "")).await.unwrap();
@@ -278,7 +279,7 @@ async fn the_server_shuts_down_first_and_the_client_waits_for_it() {
     assert_eq!(peer.recv().await.unwrap(), None);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_violation_is_told_after_the_peer_was_told_with_what_came_before() {
     let mut bytes = masked(&numbers(0..3));
     bytes.extend([0x83, 0x80, 0, 0, 0, 0]);
@@ -298,7 +299,7 @@ async fn a_violation_is_told_after_the_peer_was_told_with_what_came_before() {
     assert!(!info.clean);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_socket_may_be_kept_and_dropped_after_its_end() {
     let (mut client, mut server) = pair();
     let answering = tokio::spawn(async move {
@@ -314,7 +315,7 @@ async fn a_socket_may_be_kept_and_dropped_after_its_end() {
     drop((client, server));
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn who_waits_to_send_when_the_peer_closes_is_not_too_late() {
     const MESSAGES: usize = 40;
     for stays in [true, false] {
@@ -343,7 +344,7 @@ async fn who_waits_to_send_when_the_peer_closes_is_not_too_late() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_peer_that_closes_and_reads_nothing_is_given_up() {
     let options = Options::new().backlog(1000).write_timeout(None);
     let (mut peer, ws) = Peer::of(Role::Server, &options, 512);
@@ -355,7 +356,7 @@ async fn a_peer_that_closes_and_reads_nothing_is_given_up() {
     assert!(ends(task).await.unwrap().is_err());
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_close_is_answered_at_once_while_the_handler_is_busy_elsewhere() {
     let (mut peer, ws) = Peer::client();
     let _task = tokio::spawn(drive(ws, |ws| async move {
@@ -373,7 +374,7 @@ async fn a_close_is_answered_at_once_while_the_handler_is_busy_elsewhere() {
     assert!(begin.elapsed().is_zero());
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn who_sends_without_end_does_not_hold_the_answer_to_a_close() {
     let options = Options::new().backlog(1000);
     let (mut peer, ws) = Peer::of(Role::Server, &options, 512);
@@ -392,4 +393,20 @@ async fn who_sends_without_end_does_not_hold_the_answer_to_a_close() {
     peer.shutdown().await.unwrap();
     let error = ends(task).await.unwrap().unwrap_err();
     assert!(matches!(error, Error::Closed));
+}
+
+/// While we wait for the peer to end, each turn of the driver flushes again.
+#[tokio::test(start_paused = true)]
+async fn a_transport_that_fails_while_the_end_is_waited_for_keeps_nobody_busy() {
+    for n in 0..20 {
+        let close = masked(&[Frame::close(1000, "")]);
+        let fault = Fault::Error(ErrorKind::BrokenPipe);
+        let (ws, log) = server(Script::new().read(close).fault_at(n, fault));
+        let task = tokio::spawn(drive(ws, echo));
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert!(log.operations() < 50, "{} at {n}", log.operations());
+        task.abort();
+    }
 }

@@ -12,10 +12,11 @@ use hybi::{
     Client, Error, HandshakeError, Message, Options, OptionsError, Server, Timeout, WebSocket,
 };
 use hybi_proto::handshake::Key;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
+use crate::fault::{self, each_fault};
 use crate::support::ends;
 
 /// Runs what must end, over real sockets.
@@ -127,7 +128,7 @@ async fn a_connection_comes_from_the_local_address() {
     assert!(matches!(error, Err(Error::Io(_))), "{error:?}");
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn the_connect_timeout_bounds_the_name_and_the_connection() {
     let client = Client::new()
         .resolver(|_, _| pending())
@@ -144,7 +145,7 @@ async fn the_connect_timeout_bounds_the_name_and_the_connection() {
     assert_eq!(begun.elapsed(), Duration::from_secs(3));
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn without_one_the_deadline_of_the_handshake_bounds_it() {
     let options = Options::new().handshake_timeout(Duration::from_secs(2));
     let client = Client::new().resolver(|_, _| pending()).options(options);
@@ -167,10 +168,10 @@ async fn without_one_the_deadline_of_the_handshake_bounds_it() {
     );
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn the_connect_timeout_does_not_bound_the_answer() {
     let client = Client::new().connect_timeout(Duration::from_secs(1));
-    let (ours, theirs) = duplex(1024);
+    let (ours, theirs) = fault::both(1024);
     let stream = Mutex::new(Some(ours));
     let connect = client.connect("ws://chat.example/").connector(move |_| {
         let stream = stream.lock().unwrap().take().unwrap();
@@ -255,7 +256,7 @@ async fn a_last_look_sees_the_request_and_the_addresses_and_adds_headers() {
     assert!(!headers.contains_key("x-own"));
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_last_look_cannot_change_the_handshake() {
     type Change = fn(&mut hybi::Request<()>);
     let host = |name| OptionsError::Header(http::HeaderName::from_static(name));
@@ -290,7 +291,7 @@ async fn a_last_look_cannot_change_the_handshake() {
         ),
     ];
     for (change, fault) in changes {
-        let (ours, mut theirs) = duplex(1024);
+        let (ours, mut theirs) = fault::ours(1024);
         let connect = hybi::connect("ws://chat.example/chat");
         let connect = connect.on_request(move |mut request, _| async move {
             change(&mut request);
@@ -310,10 +311,10 @@ async fn a_last_look_cannot_change_the_handshake() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_last_look_can_fail_the_handshake_and_has_its_time() {
     let over = |connect: hybi::Connect| async {
-        let (ours, _theirs) = duplex(1024);
+        let (ours, _theirs) = fault::ours(1024);
         ends(connect.over(ours)).await.unwrap_err()
     };
     let connect = hybi::connect("ws://chat.example/");
@@ -346,9 +347,9 @@ async fn the_response_is_given_to_who_asks_for_it() {
     assert_eq!(response.headers()["sec-websocket-protocol"], "chat");
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_bearer_token_wins_and_one_that_cannot_be_sent_is_refused() {
-    let (ours, mut theirs) = duplex(4096);
+    let (ours, mut theirs) = fault::ours(4096);
     let connect = hybi::connect("ws://u:p@chat.example/").basic_auth("v", "q");
     let connect = connect.bearer_auth("one").bearer_auth("two");
     let (ws, head) = ends(async {
@@ -363,7 +364,7 @@ async fn a_bearer_token_wins_and_one_that_cannot_be_sent_is_refused() {
     ws.unwrap_err();
     let lines = head.lines().filter(|line| line.starts_with("Auth"));
     assert_eq!(lines.collect::<Vec<_>>(), ["Authorization: Bearer two"]);
-    let (ours, _theirs) = duplex(4096);
+    let (ours, _theirs) = fault::ours(4096);
     let connect = hybi::connect("ws://chat.example/").bearer_auth("a\r\nb: c");
     let error = ends(connect.over(ours)).await.unwrap_err();
     let Error::Handshake(error) = error else {
@@ -389,9 +390,9 @@ async fn accept_raw(stream: &mut DuplexStream) {
     stream.write_all(answer.as_bytes()).await.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn a_mask_source_of_ones_own_masks_each_frame() {
-    let (ours, mut theirs) = duplex(4096);
+    let (ours, mut theirs) = fault::ours(4096);
     let connect = hybi::connect("ws://chat.example/").mask_source(|| [1, 2, 3, 4]);
     let (ws, ()) = ends(async { tokio::join!(connect.over(ours), accept_raw(&mut theirs)) }).await;
     let mut ws = ws.unwrap();

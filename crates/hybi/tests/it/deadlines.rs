@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hybi::test::{Frame, Peer};
+use hybi::test::Frame;
 use hybi::{CloseCode, Error, Options, Role, Timeout, WebSocket, accept, drive};
-use tokio::io::{AsyncWriteExt, DuplexStream, ReadBuf, duplex};
+use tokio::io::{AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::time::{Instant, sleep};
 
-use crate::support::{ends, masked, settle};
+use crate::fault::{both, each_fault, ours};
+use crate::support::{Peer, ends, masked, settle};
 
 const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -98,10 +99,10 @@ fn drip(mut stream: DuplexStream, bytes: &'static [u8]) {
 const HALF_REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: ";
 const HALF_RESPONSE: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\n";
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn the_opening_handshake_has_10_s_whatever_comes_meanwhile() {
     for head in [b"".as_slice(), HALF_REQUEST] {
-        let (peer, stream) = duplex(1024);
+        let (stream, peer) = ours(1024);
         drip(peer, head);
         let start = Instant::now();
         let error = ends(hybi::accept(stream)).await.unwrap_err();
@@ -109,7 +110,7 @@ async fn the_opening_handshake_has_10_s_whatever_comes_meanwhile() {
         assert_elapsed(start, secs(10));
     }
     for head in [b"".as_slice(), HALF_RESPONSE] {
-        let (peer, stream) = duplex(1024);
+        let (stream, peer) = ours(1024);
         drip(peer, head);
         let start = Instant::now();
         let connect = hybi::connect("ws://localhost/").over(stream);
@@ -120,16 +121,16 @@ async fn the_opening_handshake_has_10_s_whatever_comes_meanwhile() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_peer_that_does_not_read_cannot_hold_the_opening_handshake() {
-    let (_peer, stream) = duplex(16);
+    let (stream, _peer) = ours(16);
     let start = Instant::now();
     let connect = hybi::connect("ws://localhost/").over(stream);
     let error = ends(connect).await.unwrap_err();
     assert!(matches!(error, Error::Timeout(Timeout::Handshake)));
     assert_elapsed(start, secs(10));
 
-    let (mut peer, stream) = duplex(16);
+    let (stream, mut peer) = ours(16);
     let start = Instant::now();
     let accept = tokio::spawn(async { hybi::accept(stream).await.map(drop) });
     let request = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -140,17 +141,17 @@ async fn a_peer_that_does_not_read_cannot_hold_the_opening_handshake() {
     assert_elapsed(start, secs(10));
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn the_deadline_of_the_opening_handshake_can_be_chosen_or_disabled() {
     let options = Options::new().handshake_timeout(secs(3));
-    let (_peer, stream) = duplex(1024);
+    let (stream, _peer) = ours(1024);
     let start = Instant::now();
     let error = ends(hybi::accept(stream).options(options)).await;
     assert!(error.unwrap_err().is_timeout());
     assert_elapsed(start, secs(3));
 
     let options = Options::new().handshake_timeout(None);
-    let (mut peer, stream) = duplex(1024);
+    let (stream, mut peer) = ours(1024);
     let accept = tokio::spawn(async { hybi::accept(stream).options(options).await.map(drop) });
     sleep(secs(3600)).await;
     assert!(!accept.is_finished());
@@ -158,7 +159,7 @@ async fn the_deadline_of_the_opening_handshake_can_be_chosen_or_disabled() {
     assert!(matches!(ends(accept).await.unwrap(), Err(Error::Io(_))));
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_peer_that_never_answers_a_close_is_given_up_after_30_s() {
     for mode in MODES {
         for role in [Role::Server, Role::Client] {
@@ -177,7 +178,7 @@ async fn a_peer_that_never_answers_a_close_is_given_up_after_30_s() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_peer_that_talks_on_after_our_close_is_given_up_after_30_s() {
     for mode in MODES {
         let (mut peer, ws) = Peer::client();
@@ -195,7 +196,7 @@ async fn a_peer_that_talks_on_after_our_close_is_given_up_after_30_s() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_peer_that_holds_the_transport_open_after_the_close_is_left_after_2_s() {
     for mode in MODES {
         let (mut peer, ws) = Peer::client();
@@ -209,7 +210,7 @@ async fn a_peer_that_holds_the_transport_open_after_the_close_is_left_after_2_s(
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_server_that_does_not_end_the_transport_is_left_by_the_client_after_30_s() {
     for mode in MODES {
         let (mut peer, ws) = Peer::server();
@@ -221,7 +222,7 @@ async fn a_server_that_does_not_end_the_transport_is_left_by_the_client_after_30
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_violator_that_holds_the_transport_open_is_left_after_2_s() {
     for mode in MODES {
         for role in [Role::Server, Role::Client] {
@@ -235,7 +236,7 @@ async fn a_violator_that_holds_the_transport_open_is_left_after_2_s() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn the_deadline_for_closing_can_be_chosen_or_disabled() {
     for mode in MODES {
         let close = |mut ws: WebSocket| async move { ws.close(CloseCode::NORMAL, "").await };
@@ -255,7 +256,7 @@ async fn the_deadline_for_closing_can_be_chosen_or_disabled() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_peer_that_takes_no_byte_for_60_s_is_given_up() {
     for mode in MODES {
         let (mut peer, ws) = Peer::of(Role::Server, &Options::new(), 1000);
@@ -278,7 +279,7 @@ async fn a_peer_that_takes_no_byte_for_60_s_is_given_up() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn the_deadline_for_writing_holds_while_sending_receiving_and_doing_nothing() {
     let full = Options::new().backlog(1000);
     for mode in MODES {
@@ -314,7 +315,7 @@ async fn the_deadline_for_writing_holds_while_sending_receiving_and_doing_nothin
     busy.abort();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn the_deadline_for_writing_can_be_disabled() {
     for mode in MODES {
         let options = Options::new().write_timeout(None);
@@ -335,7 +336,7 @@ async fn the_deadline_for_writing_can_be_disabled() {
 /// What leaves a peer in the middle: of a header, of a payload, between two fragments.
 const MIDWAY: [&str; 3] = ["81", "81 85 00000000 61", "01 81 00000000 61"];
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_peer_that_stops_in_the_middle_of_a_message_is_closed_with_1008_after_60_s() {
     for mode in MODES {
         for hex in MIDWAY {
@@ -354,7 +355,7 @@ async fn a_peer_that_stops_in_the_middle_of_a_message_is_closed_with_1008_after_
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn every_byte_of_a_message_begins_its_60_s_anew() {
     for mode in MODES {
         let (mut peer, ws) = Peer::client();
@@ -379,7 +380,7 @@ async fn every_byte_of_a_message_begins_its_60_s_anew() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_stall_behind_a_message_is_seen() {
     for mode in MODES {
         let (mut peer, ws) = Peer::client();
@@ -397,7 +398,7 @@ async fn a_stall_behind_a_message_is_seen() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn the_deadline_for_a_message_can_be_disabled() {
     for mode in MODES {
         let options = Options::new().message_timeout(None);
@@ -418,7 +419,7 @@ async fn the_deadline_for_a_message_can_be_disabled() {
 }
 
 /// The peer owes us nothing: it is we who do not read.
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_message_that_we_do_not_read_does_not_stall() {
     // Undriven: two messages in one read, and a send that waits for a slow peer.
     let options = Options::new().backlog(100).write_timeout(None);
@@ -459,7 +460,7 @@ async fn a_message_that_we_do_not_read_does_not_stall() {
     ends(handler).await.unwrap().unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn no_timer_runs_for_an_idle_connection() {
     // On a paused clock a timer is the only thing that can wake a runtime without other work: if
     // there is none, the clock goes in one step to where the test waits.
@@ -485,7 +486,7 @@ async fn no_timer_runs_for_an_idle_connection() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn no_time_is_too_long_to_be_chosen() {
     let forever = Duration::MAX;
     let options = Options::new()
@@ -493,7 +494,7 @@ async fn no_time_is_too_long_to_be_chosen() {
         .close_timeout(forever)
         .write_timeout(forever)
         .message_timeout(forever);
-    let (a, b) = duplex(16);
+    let (a, b) = both(16);
     let client = hybi::connect("ws://localhost/").options(options.clone());
     let server = hybi::accept(b).options(options);
     let (client, server) = tokio::join!(client.over(a), server);
@@ -552,7 +553,7 @@ impl tokio::io::AsyncWrite for Flood {
 }
 
 /// There is no quiet moment in which to look at the clock.
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_flood_does_not_hold_the_deadline_for_closing_off() {
     let flood = || WebSocket::from_stream(Flood { rest: 0 }, Role::Server, &Options::new(), &[]);
     let close = |mut ws: WebSocket<Flood>| async move {

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hybi::test::{Frame, pair, pair_with};
+use hybi::test::Frame;
 use hybi::{
     Backoff, Bytes, Deflate, Error, Kind, Message, MessageRef, Options, Overflow, Prepared,
     ProtocolError, Request, SendOptions, Server, WebSocket, connect, drive, events,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::cancel::poll_times;
-use crate::support::{echo, ends, settle};
+use crate::fault::{self, each_fault};
+use crate::support::{echo, ends, pair, pair_with, settle};
 
 pub(crate) fn deflating() -> Options {
     Options::new().deflate(Deflate::default())
@@ -25,6 +26,8 @@ fn both() -> (WebSocket, WebSocket) {
 
 /// Text that deflate makes shorter, and more of which makes no other.
 pub(crate) fn prose(len: usize) -> String {
+    // With compressing it.
+    fault::costs(len / 8);
     let word = |at: usize| format!("{} words of number {at}, ", at * at % 97);
     let mut prose: String = (0..=len / 12).map(word).collect();
     prose.truncate(len);
@@ -41,7 +44,7 @@ pub(crate) fn noise(len: usize) -> Vec<u8> {
     (0..len).map(byte).collect()
 }
 
-#[tokio::test]
+#[each_fault(counts)]
 async fn compression_is_agreed_on_where_both_sides_want_it() {
     let compressed = "permessage-deflate; server_max_window_bits=12; client_max_window_bits=12";
     for (client, server, agreed) in [
@@ -49,7 +52,7 @@ async fn compression_is_agreed_on_where_both_sides_want_it() {
         (Options::new(), deflating(), compressed),
         (Options::new().deflate(None), deflating(), ""),
     ] {
-        let (a, b) = duplex(64 << 10);
+        let (a, b) = fault::both(64 << 10);
         let (ours, theirs) = ends(async {
             tokio::join!(
                 connect("ws://a/").options(client).over(a).into_future(),
@@ -68,7 +71,7 @@ async fn compression_is_agreed_on_where_both_sides_want_it() {
     }
 }
 
-#[tokio::test]
+#[each_fault]
 async fn in_memory_it_is_agreed_on_as_over_a_socket() {
     let (ours, theirs) = pair();
     assert_eq!(ours.extensions().deflate(), None);
@@ -79,7 +82,7 @@ async fn in_memory_it_is_agreed_on_as_over_a_socket() {
     assert_eq!(ours.extensions(), theirs.extensions());
 }
 
-#[tokio::test]
+#[each_fault(counts)]
 async fn a_message_that_is_not_to_be_compressed_is_not() {
     let (mut ours, mut theirs) = both();
     let text = prose(1000);
@@ -96,7 +99,7 @@ async fn a_message_that_is_not_to_be_compressed_is_not() {
     }
 }
 
-#[tokio::test]
+#[each_fault]
 async fn a_long_message_keeps_its_place_and_lets_pings_pass() {
     let (mut ours, theirs) = both();
     let server = tokio::spawn(drive(theirs, echo));
@@ -124,7 +127,7 @@ async fn a_long_message_keeps_its_place_and_lets_pings_pass() {
     server.await.unwrap().unwrap();
 }
 
-#[tokio::test]
+#[each_fault(counts)]
 async fn a_send_that_is_not_driven_waits_for_the_compression() {
     let (mut ours, mut theirs) = both();
     let long = prose(200_000);
@@ -134,7 +137,7 @@ async fn a_send_that_is_not_driven_waits_for_the_compression() {
     assert_eq!(ends(theirs.recv()).await.unwrap(), Some(long.into()));
 }
 
-#[tokio::test]
+#[each_fault]
 async fn a_long_message_that_is_only_fed_leaves_with_the_flush() {
     let (mut ours, mut theirs) = both();
     let long = prose(200_000);
@@ -146,7 +149,7 @@ async fn a_long_message_that_is_only_fed_leaves_with_the_flush() {
     assert_eq!(ends(theirs.recv()).await.unwrap(), Some("short".into()));
 }
 
-#[tokio::test]
+#[each_fault]
 async fn a_close_stands_behind_what_is_being_compressed() {
     for driven in [false, true] {
         let (mut ours, mut theirs) = both();
@@ -166,7 +169,7 @@ async fn a_close_stands_behind_what_is_being_compressed() {
     }
 }
 
-#[tokio::test]
+#[each_fault]
 async fn a_send_that_is_dropped_at_any_poll_leaves_the_windows_together() {
     for len in [1_000, 200_000] {
         for polls in 0..4 {
@@ -271,7 +274,7 @@ async fn a_broadcast_is_compressed_once_and_understood_by_all() {
     serving.abort();
 }
 
-#[tokio::test]
+#[each_fault(counts)]
 async fn a_message_is_written_and_read_piece_by_piece() {
     let (mut ours, mut theirs) = both();
     let pieces: Vec<_> = (0..20).map(|n| prose(2_000 + n)).collect();
@@ -296,7 +299,7 @@ async fn a_message_is_written_and_read_piece_by_piece() {
     assert_eq!(ends(theirs.recv()).await.unwrap(), Some("next".into()));
 }
 
-#[tokio::test]
+#[each_fault]
 async fn a_long_part_is_compressed_elsewhere_and_in_its_place() {
     let (mut ours, mut theirs) = both();
     let sending = tokio::spawn(async move {
@@ -330,7 +333,7 @@ async fn a_long_part_is_compressed_elsewhere_and_in_its_place() {
     drop(sending.await.unwrap());
 }
 
-#[tokio::test]
+#[each_fault(counts)]
 async fn a_writer_that_is_dropped_while_its_part_is_compressed_ends_the_message() {
     let (mut ours, mut theirs) = both();
     ours.send(prose(5_000)).await.unwrap();
@@ -360,7 +363,7 @@ impl events::Handler for Echo {
     }
 }
 
-#[tokio::test]
+#[each_fault]
 async fn an_event_handler_sees_what_was_sent() {
     let (mut ours, theirs) = both();
     let server = tokio::spawn(events::drive(theirs, Request::new(()), Arc::new(Echo)));
@@ -377,7 +380,7 @@ async fn an_event_handler_sees_what_was_sent() {
     server.await.unwrap().unwrap();
 }
 
-#[tokio::test]
+#[each_fault]
 async fn what_a_policy_drops_leaves_the_windows_together() {
     let narrow = deflating().backlog(4_000);
     let (ours, mut theirs) = pair_with(&narrow, &deflating(), 100);
@@ -473,7 +476,7 @@ async fn a_bomb_is_answered_1009_in_one_frame_in_many_and_unfinished() {
     serving.abort();
 }
 
-#[tokio::test]
+#[each_fault]
 async fn without_a_runtime_a_long_message_waits_for_a_call_that_has_one() {
     let (ours, mut theirs) = both();
     let sender = ours.sender();
@@ -486,7 +489,7 @@ async fn without_a_runtime_a_long_message_waits_for_a_call_that_has_one() {
     );
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_driver_writes_what_was_compressed_without_being_asked() {
     let (mut ours, theirs) = both();
     let task = tokio::spawn(drive(theirs, |mut ws| async move {
@@ -501,7 +504,7 @@ async fn a_driver_writes_what_was_compressed_without_being_asked() {
     task.abort();
 }
 
-#[tokio::test]
+#[each_fault]
 async fn a_stream_in_a_websocket_is_compressed() {
     let (ours, theirs) = both();
     let (mut ours, mut theirs) = (ours.into_io(), theirs.into_io());
@@ -535,7 +538,7 @@ async fn a_session_sends_the_next_message_when_a_long_one_has_left() {
     serving.abort();
 }
 
-#[tokio::test]
+#[each_fault(counts)]
 async fn each_direction_has_a_window_of_its_own() {
     let (mut ours, mut theirs) = both();
     for n in 0..50 {

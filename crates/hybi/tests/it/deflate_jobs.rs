@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use hybi::test::pair_with;
 use hybi::{
     Backoff, Bytes, CloseCode, Error, Kind, Message, Options, Overflow, Prepared, Server,
     WebSocket, accept, connect, drive,
@@ -19,7 +18,7 @@ use tokio::task::{spawn_blocking, yield_now};
 
 use crate::cancel::poll_times;
 use crate::deflate::{deflating, noise, prose};
-use crate::support::{echo, ends};
+use crate::support::{echo, ends, pair_with};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -7,17 +7,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake};
 use std::time::Duration;
 
-use hybi::test::{Frame, Peer, Script};
+use hybi::test::{Frame, Script};
 use hybi::{CloseCode, Error, Event, Message, Options, Role, State, drive};
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use crate::fault::each_fault;
 use crate::support::{
-    echo, ends, masked, numbers, own_waker, server, server_with, settle, unmasked,
+    Peer, echo, ends, masked, numbers, own_waker, server, server_with, settle, unmasked,
 };
 
 const GOODBYE: u16 = 1000;
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn a_read_that_brings_32_frames_leads_to_exactly_one_vectored_write() {
     let (ws, log) = server(Script::new().read(masked(&numbers(0..32))));
     let task = tokio::spawn(drive(ws, echo));
@@ -31,7 +32,7 @@ async fn a_read_that_brings_32_frames_leads_to_exactly_one_vectored_write() {
     task.abort();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn linked_payloads_leave_in_the_same_vectored_write() {
     let large = Frame::binary(vec![7; 20_000]);
     let frames = [Frame::text("a"), large.clone(), Frame::text("b"), large];
@@ -44,7 +45,7 @@ async fn linked_payloads_leave_in_the_same_vectored_write() {
     task.abort();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn a_handler_that_pends_after_the_tenth_has_ten_answers_written() {
     let (ws, log) = server(Script::new().read(masked(&numbers(0..32))));
     let database = Arc::new(Notify::new());
@@ -70,7 +71,7 @@ async fn a_handler_that_pends_after_the_tenth_has_ten_answers_written() {
     task.abort();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn pings_and_closes_are_answered_while_the_handler_waits_for_something_else() {
     let (mut peer, ws) = Peer::client();
     let database = Arc::new(Notify::new());
@@ -99,7 +100,7 @@ async fn pings_and_closes_are_answered_while_the_handler_waits_for_something_els
     ends(task).await.unwrap().unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_ping_behind_an_answered_message_is_answered_though_the_handler_is_busy() {
     let frames = [Frame::text("a long question"), Frame::ping("p")];
     let (ws, log) = server(Script::new().read(masked(&frames)));
@@ -114,7 +115,7 @@ async fn a_ping_behind_an_answered_message_is_answered_though_the_handler_is_bus
     task.abort();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn reading_ahead_stops_at_64_kib_and_resumes() {
     let sent: Vec<Message> = (0..300).map(|n: u32| vec![n as u8; 1000].into()).collect();
     let mut script = Script::new();
@@ -144,7 +145,7 @@ async fn reading_ahead_stops_at_64_kib_and_resumes() {
     ends(task).await.unwrap().unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn reading_ahead_stops_in_the_middle_of_a_large_message_too() {
     let message = vec![7; 1 << 20];
     let bytes = masked(&[Frame::binary(&message)]);
@@ -182,7 +183,7 @@ async fn seen_by(mut peer: Peer) -> Vec<Frame> {
     frames
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_handler_that_returns_ok_has_its_queue_flushed_and_closes_with_1000() {
     let (peer, ws) = Peer::client();
     let task = tokio::spawn(drive(ws, |mut ws| async move {
@@ -198,7 +199,7 @@ async fn a_handler_that_returns_ok_has_its_queue_flushed_and_closes_with_1000() 
     ends(task).await.unwrap().unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_handler_that_returns_an_error_closes_with_1011_and_drive_returns_it() {
     let (peer, ws) = Peer::client();
     let task = tokio::spawn(drive(ws, |mut ws| async move {
@@ -211,7 +212,7 @@ async fn a_handler_that_returns_an_error_closes_with_1011_and_drive_returns_it()
     assert_eq!(error.to_string(), "out of paper");
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_panic_in_a_handler_closes_with_1011_and_goes_on() {
     let (peer, ws) = Peer::client();
     let task = tokio::spawn(drive(ws, |mut ws| async move {
@@ -227,7 +228,7 @@ async fn a_panic_in_a_handler_closes_with_1011_and_goes_on() {
     );
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_panic_before_the_handler_has_made_its_future_closes_with_1011_too() {
     fn handler(ws: hybi::WebSocket) -> std::future::Ready<hybi::Result<()>> {
         assert!(ws.protocol().is_some(), "as expected by the test");
@@ -240,7 +241,7 @@ async fn a_panic_before_the_handler_has_made_its_future_closes_with_1011_too() {
     assert!(ends(task).await.unwrap_err().is_panic());
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn a_driver_that_is_dropped_tries_one_write_of_1001_and_aborts() {
     let (ws, log) = server(Script::new());
     let task = tokio::spawn(drive(ws, echo));
@@ -251,7 +252,7 @@ async fn a_driver_that_is_dropped_tries_one_write_of_1001_and_aborts() {
     assert!(log.is_dropped());
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_handler_may_move_the_socket_into_a_task_which_is_driven_until_it_drops_it() {
     let (mut peer, ws) = Peer::client();
     let task = tokio::spawn(drive(ws, |ws| async move {
@@ -279,7 +280,7 @@ async fn a_handler_may_move_the_socket_into_a_task_which_is_driven_until_it_drop
     ends(task).await.unwrap().unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_handler_that_drops_its_socket_early_closes_with_1000_and_may_go_on() {
     let (peer, ws) = Peer::client();
     let (done, wait) = oneshot::channel::<()>();
@@ -294,7 +295,7 @@ async fn a_handler_that_drops_its_socket_early_closes_with_1000_and_may_go_on() 
     ends(task).await.unwrap().unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_driver_that_is_dropped_tells_the_task_that_has_the_socket() {
     let (_peer, ws) = Peer::client();
     let (give, take) = oneshot::channel();
@@ -309,7 +310,7 @@ async fn a_driver_that_is_dropped_tells_the_task_that_has_the_socket() {
     assert!(matches!(ends(receiver).await.unwrap(), Err(Error::Closed)));
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn what_a_task_sends_is_written_though_the_driver_sleeps() {
     let (mut peer, ws) = Peer::client();
     let (give, take) = oneshot::channel();
@@ -337,7 +338,7 @@ async fn what_a_task_sends_is_written_though_the_driver_sleeps() {
     ends(task).await.unwrap().unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_task_sends_more_than_the_backlog_holds_to_a_slow_peer() {
     let (mut peer, ws) = Peer::client();
     let task = tokio::spawn(drive(ws, |mut ws| async move {
@@ -358,7 +359,7 @@ async fn a_task_sends_more_than_the_backlog_holds_to_a_slow_peer() {
     ends(task).await.unwrap().unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_handler_that_selects_receives_and_sends() {
     let (mut peer, ws) = Peer::client();
     let (news, mut feed) = mpsc::channel::<String>(4);
@@ -390,7 +391,7 @@ async fn a_handler_that_selects_receives_and_sends() {
     ends(task).await.unwrap().unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_receiver_with_a_waker_of_its_own_is_woken() {
     let (mut peer, ws) = Peer::client();
     let task = tokio::spawn(drive(ws, |ws| async move {
@@ -411,7 +412,7 @@ async fn a_receiver_with_a_waker_of_its_own_is_woken() {
 }
 
 /// The receiver waits in the task of the driver, but not in the handler.
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_receiver_beside_the_driver_in_the_same_task_is_woken() {
     for handler_lives in [false, true] {
         for driver_first in [false, true] {
@@ -452,7 +453,7 @@ async fn a_receiver_beside_the_driver_in_the_same_task_is_woken() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_task_that_waits_beside_the_driver_rests_while_the_peer_does_not_read() {
     let (mut peer, ws) = Peer::of(Role::Server, &Options::new(), 64);
     let task = tokio::spawn(async move {
@@ -481,7 +482,7 @@ async fn a_task_that_waits_beside_the_driver_rests_while_the_peer_does_not_read(
     task.abort();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn two_sockets_of_one_task_see_to_each_other() {
     let (mut left, one) = Peer::client();
     let (mut right, two) = Peer::client();
@@ -506,7 +507,7 @@ async fn two_sockets_of_one_task_see_to_each_other() {
     ends(task).await.unwrap().unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn the_second_socket_of_a_task_may_be_undriven() {
     let (mut left, one) = Peer::client();
     let (mut right, mut two) = Peer::client();
@@ -528,7 +529,7 @@ async fn the_second_socket_of_a_task_may_be_undriven() {
     task.abort();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_violation_is_answered_while_the_handler_is_busy_and_told_once() {
     let (mut peer, ws) = Peer::client();
     let database = Arc::new(Notify::new());
@@ -577,7 +578,7 @@ fn looks_again(options: &Options) -> bool {
     again
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn a_driver_that_polls_busily_looks_again_for_a_time_after_something_has_come() {
     let hour = Duration::from_secs(3600);
     assert!(looks_again(&Options::new().busy_poll(hour)));

@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::io::{self, ErrorKind};
 
 use futures_util::{SinkExt, StreamExt};
-use hybi::test::{Frame, Peer, Script, pair, pair_with};
+use hybi::test::{Frame, Script};
 use hybi::{
     Bytes, CloseCode, Duplex, Error, Io, Message, Options, Role, Timeout, WebSocket, drive,
 };
@@ -14,7 +14,10 @@ use tokio::task::JoinHandle;
 use tokio_util::codec::LengthDelimitedCodec;
 
 use crate::cancel::poll_times;
-use crate::support::{ends, masked, own_waker, server, server_with, settle, unmasked};
+use crate::fault::each_fault;
+use crate::support::{
+    Peer, ends, masked, own_waker, pair, pair_with, server, server_with, settle, unmasked,
+};
 
 /// Runs this with the socket as a stream of bytes, driven or not.
 fn run<S, F, Fut, T>(ws: WebSocket<S>, driven: bool, f: F) -> JoinHandle<T>
@@ -139,7 +142,7 @@ fn every_size_of_a_piece_from_one_byte_up_arrives() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn a_write_is_a_message_of_its_kind_and_at_most_64_kib() {
     let (client, mut server) = pair();
     let mut io = client.into_io();
@@ -155,7 +158,7 @@ async fn a_write_is_a_message_of_its_kind_and_at_most_64_kib() {
     assert_eq!(io.write(&[b'a'; 100_000]).await.unwrap(), 65_536);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn a_character_cut_between_two_writes_is_sent_whole_and_what_is_none_is_refused() {
     let (mut peer, ws) = Peer::client();
     let mut io = ws.into_io().text();
@@ -181,7 +184,7 @@ async fn a_character_cut_between_two_writes_is_sent_whole_and_what_is_none_is_re
     assert_eq!(close.0, CloseCode::INTERNAL);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn who_is_not_read_waits_with_less_than_128_kib_and_their_framing() {
     for driven in [false, true] {
         for size in [1, 1000, 100_000] {
@@ -199,7 +202,7 @@ async fn who_is_not_read_waits_with_less_than_128_kib_and_their_framing() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test(start_paused = true)] // some 10 MB each time
 async fn a_message_that_is_never_finished_is_read_as_it_comes() {
     for driven in [false, true] {
         let options = Options::new().max_message(None);
@@ -230,7 +233,7 @@ async fn a_message_that_is_never_finished_is_read_as_it_comes() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_clean_close_is_the_end_of_the_file_and_writing_is_a_broken_pipe() {
     for driven in [false, true] {
         let (client, server) = pair();
@@ -257,7 +260,7 @@ async fn a_clean_close_is_the_end_of_the_file_and_writing_is_a_broken_pipe() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn an_end_that_is_not_clean_is_an_error_with_its_source() {
     for driven in [false, true] {
         let (mut peer, ws) = Peer::client();
@@ -298,7 +301,7 @@ async fn an_end_that_is_not_clean_is_an_error_with_its_source() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn what_comes_before_the_answer_to_a_shutdown_is_read_behind_it() {
     for driven in [false, true] {
         for len in [10, 1000, 60_000, 200_000, 3_000_000] {
@@ -321,7 +324,7 @@ async fn what_comes_before_the_answer_to_a_shutdown_is_read_behind_it() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_shutdown_and_a_read_in_two_tasks_both_come_to_their_end() {
     for driven in [false, true] {
         for reads_first in [false, true] {
@@ -357,7 +360,7 @@ async fn a_shutdown_and_a_read_in_two_tasks_both_come_to_their_end() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn a_read_and_a_shutdown_do_not_wait_for_one_that_was_dropped() {
     for driven in [false, true] {
         for read_is_dropped in [false, true] {
@@ -386,7 +389,7 @@ async fn a_read_and_a_shutdown_do_not_wait_for_one_that_was_dropped() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn two_that_shut_down_at_once_with_full_buffers_both_end() {
     for driven in [false, true] {
         let (client, server) = pair_with(&Options::new(), &Options::new(), 100);
@@ -416,7 +419,7 @@ fn bridge(
     (end, task)
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_copy_both_ways_ends_on_both_sides_whichever_ends_first() {
     for (driven, client_first) in [(false, false), (false, true), (true, false), (true, true)] {
         let (client, server) = pair_with(&Options::new(), &Options::new(), 100);
@@ -453,7 +456,7 @@ async fn a_copy_both_ways_ends_on_both_sides_whichever_ends_first() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_copy_that_still_has_to_write_when_the_peer_shuts_down_is_a_broken_pipe() {
     for (driven, client_first) in [(false, false), (false, true), (true, false), (true, true)] {
         let (client, server) = pair_with(&Options::new(), &Options::new(), 100);
@@ -483,7 +486,7 @@ async fn a_copy_that_still_has_to_write_when_the_peer_shuts_down_is_a_broken_pip
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_copy_whose_peer_is_gone_is_an_error_and_one_whose_peer_closes_has_all_that_was_sent() {
     for driven in [false, true] {
         for clean in [false, true] {
@@ -525,7 +528,7 @@ fn bytes() -> Vec<u8> {
     [&b"onetwo"[..], &pattern(300)].concat()
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_read_dropped_at_every_poll_loses_nothing() {
     for polls in (1..20).chain([100, 1000]) {
         for size in [1, 7, 1000] {
@@ -544,7 +547,7 @@ async fn a_read_dropped_at_every_poll_loses_nothing() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_write_dropped_at_every_poll_has_sent_one_message_or_nothing() {
     let options = Options::new().backlog(100);
     for polls in 0..300 {
@@ -564,7 +567,7 @@ async fn a_write_dropped_at_every_poll_has_sent_one_message_or_nothing() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_shutdown_dropped_at_every_poll_closes_once_and_loses_nothing() {
     for polls in 1..60 {
         let script = Script::new().read(masked(&parts())).eof().trickle();
@@ -589,7 +592,7 @@ async fn a_shutdown_dropped_at_every_poll_closes_once_and_loses_nothing() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn frames_of_a_codec_pass_both_ways() {
     for driven in [false, true] {
         let (client, server) = pair_with(&Options::new(), &Options::new(), 100);

@@ -1,9 +1,10 @@
 //! Errors: small, by fault, and with something to say.
 
+use crate::fault::each_fault;
+use crate::support::Peer;
 use std::error::Error as _;
 use std::io;
 
-use hybi::test::Peer;
 use hybi::{
     CloseCode, CloseError, Error, HandshakeError, HeadError, OptionsError, ProtocolError,
     ProxyError, RequestError, ResponseError, SendError, Timeout, UrlError,
@@ -196,7 +197,7 @@ fn a_refusal_shows_its_status() {
     assert!(refusal.response().is_some());
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn what_cannot_be_sent_is_the_callers_fault_and_changes_nothing() {
     let (_peer, mut ws) = Peer::client();
     for long in [126, 1000] {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use hybi::events::{self, Handler};
-use hybi::test::{Fault, Frame, Log, Peer, Script};
+use hybi::test::{Fault, Frame, Log, Script};
 use hybi::{
     CloseCode, CloseInfo, Error, Heartbeat, Initiator, MessageRef, Options, Request, Result, Role,
     Sender, Server, ServerHandle, State, Stream, WebSocket,
@@ -14,7 +14,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::support::{ends, masked, numbers, own_waker, settle, unmasked};
+use crate::fault::{self, each_fault};
+use crate::support::{Peer, ends, masked, numbers, own_waker, settle, unmasked};
 
 /// What a handler is asked to do in the middle of a connection.
 pub(crate) enum Call<'a> {
@@ -170,7 +171,7 @@ impl Handler for Noted {
 /// A server over a script, and the script's log.
 pub(crate) fn scripted(script: Script, options: &Options) -> (WebSocket, Log) {
     let log = script.log();
-    let stream = Stream::new(script);
+    let stream = Stream::new(fault::script(script));
     let ws = WebSocket::from_stream(stream, Role::Server, options, &[]);
     (ws, log)
 }
@@ -206,7 +207,7 @@ const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn a_read_that_brings_32_frames_leads_to_exactly_one_write() {
     let (ws, log) = scripted(Script::new().read(masked(&numbers(0..32))), &Options::new());
     let (task, calls) = Noted::echo().serve(ws);
@@ -221,7 +222,7 @@ async fn a_read_that_brings_32_frames_leads_to_exactly_one_write() {
     task.abort();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn large_messages_of_one_read_leave_in_one_write() {
     let frames = [1, 2, 3].map(|n| Frame::binary(vec![n; 64 << 10]));
     for owned in [false, true] {
@@ -241,7 +242,7 @@ async fn large_messages_of_one_read_leave_in_one_write() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn what_is_queued_when_the_connection_opens_is_the_first_that_leaves() {
     let (ws, log) = scripted(Script::new().read(masked(&numbers(0..2))), &Options::new());
     let user = Noted::echo().opens(|peer| peer.send("welcome"));
@@ -253,7 +254,7 @@ async fn what_is_queued_when_the_connection_opens_is_the_first_that_leaves() {
     task.abort();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn what_was_read_behind_the_handshake_is_shown_at_once() {
     let stream = Stream::new(Script::new());
     let ahead = masked(&numbers(0..3));
@@ -265,7 +266,7 @@ async fn what_was_read_behind_the_handshake_is_shown_at_once() {
     task.abort();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn each_connection_has_a_state_of_its_own() {
     let user = || {
         Noted::new(|peer, call| match call {
@@ -287,7 +288,7 @@ async fn each_connection_has_a_state_of_its_own() {
     two.0.abort();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn messages_that_come_byte_by_byte_are_shown_whole() {
     let frames = [
         Frame::text("first"),
@@ -334,7 +335,7 @@ async fn messages_that_come_byte_by_byte_are_shown_whole() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_large_message_that_is_cut_anywhere_is_shown_once() {
     let frames = [Frame::binary(vec![7; 300_000]), Frame::text("end")];
     let bytes = masked(&frames);
@@ -352,7 +353,7 @@ async fn a_large_message_that_is_cut_anywhere_is_shown_once() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_ping_that_is_not_answered_by_itself_is_answered_by_the_handler() {
     let frames = [Frame::text("a"), Frame::ping("p"), Frame::text("b")];
     let options = Options::new().auto_pong(false);
@@ -369,7 +370,7 @@ async fn a_ping_that_is_not_answered_by_itself_is_answered_by_the_handler() {
     task.abort();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_round_trip_that_was_asked_for_is_told() {
     let (mut peer, ws) = Peer::client();
     let (tell, mut told) = mpsc::unbounded_channel();
@@ -388,7 +389,7 @@ async fn a_round_trip_that_was_asked_for_is_told() {
     task.abort();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_peer_that_closes_is_answered_and_its_close_is_told_once_and_last() {
     let mut frames = numbers(0..2);
     frames.extend([Frame::close(4000, "bye"), Frame::text("too late")]);
@@ -407,7 +408,7 @@ async fn a_peer_that_closes_is_answered_and_its_close_is_told_once_and_last() {
     assert!(log.is_dropped());
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_handler_closes_from_wherever_it_is_called() {
     let close = |peer: &mut events::Peer<'_, Kept>| {
         peer.send("last")?;
@@ -442,7 +443,7 @@ async fn a_handler_closes_from_wherever_it_is_called() {
     assert_eq!(calls.all(), ["open", "close 4001 clean by us", "drop"]);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn in_on_close_nothing_can_be_sent_and_a_close_changes_nothing() {
     let (mut peer, ws) = Peer::client();
     let user = Noted::echo().ends(|peer| {
@@ -462,7 +463,7 @@ async fn in_on_close_nothing_can_be_sent_and_a_close_changes_nothing() {
     assert_eq!(calls.all(), ["open", "close 1000 clean by peer", "drop"]);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn messages_between_our_close_and_the_peers_are_shown_until_the_handler_wants_to_send() {
     for sends in [false, true] {
         let frames = [
@@ -490,7 +491,7 @@ async fn messages_between_our_close_and_the_peers_are_shown_until_the_handler_wa
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_violation_is_answered_behind_what_came_before_it_and_told() {
     let cases: [(&[u8], u16); 3] = [
         // An opcode that is none, text that is no UTF-8, a frame that is not masked.
@@ -518,7 +519,7 @@ async fn a_violation_is_answered_behind_what_came_before_it_and_told() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_transport_that_fails_or_ends_is_told_as_the_error_that_it_is() {
     let script = || Script::new().read(masked(&numbers(0..1)));
     let scripts = [
@@ -538,7 +539,7 @@ async fn a_transport_that_fails_or_ends_is_told_as_the_error_that_it_is() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn a_transport_that_cannot_be_written_is_told_though_the_handler_did_not_wait_for_it() {
     let script = Script::new()
         .read(masked(&numbers(0..1)))
@@ -552,7 +553,7 @@ async fn a_transport_that_cannot_be_written_is_told_though_the_handler_did_not_w
     assert!(log.is_dropped());
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn half_a_message_that_stalls_is_closed_with_1008() {
     let (mut peer, ws) = Peer::client();
     let (task, calls) = Noted::echo().serve(ws);
@@ -576,7 +577,7 @@ async fn half_a_message_that_stalls_is_closed_with_1008() {
     assert_eq!(calls.all(), expected);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_peer_that_never_answers_a_close_is_given_up() {
     let (mut peer, ws) = Peer::client();
     let user = Noted::new(|peer, _| peer.close(CloseCode::NORMAL, ""));
@@ -595,7 +596,7 @@ async fn a_peer_that_never_answers_a_close_is_given_up() {
     assert_eq!(calls.all(), expected);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_peer_that_never_reads_is_given_up() {
     // Less and more than what keeps the connection from being read.
     for size in [1000, 200_000] {
@@ -612,7 +613,7 @@ async fn a_peer_that_never_reads_is_given_up() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn after_an_abort_of_the_handler_nothing_is_shown_but_the_end() {
     let (ws, log) = scripted(Script::new().read(masked(&numbers(0..10))), &Options::new());
     let user = Noted::new(|peer, call| {
@@ -641,7 +642,7 @@ async fn after_an_abort_of_the_handler_nothing_is_shown_but_the_end() {
     assert!(log.is_dropped());
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn an_abort_or_a_close_from_another_task_is_told_to_the_handler() {
     for abort in [false, true] {
         let (mut peer, ws) = Peer::client();
@@ -673,7 +674,7 @@ async fn an_abort_or_a_close_from_another_task_is_told_to_the_handler() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_handler_that_fails_closes_with_1011_and_is_shown_nothing_more() {
     let asks = [
         (Frame::text("m"), "message m"),
@@ -700,7 +701,7 @@ async fn a_handler_that_fails_closes_with_1011_and_is_shown_nothing_more() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_handler_that_fails_in_on_drain_closes_with_1011() {
     let (mut peer, ws) = Peer::client();
     let user = Noted::new(|peer, call| match call {
@@ -717,7 +718,7 @@ async fn a_handler_that_fails_in_on_drain_closes_with_1011() {
     assert_eq!(calls.all(), [&expected[..], &["drop"]].concat());
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_handler_that_fails_in_on_open_closes_with_1011_and_is_not_called_again() {
     let (mut peer, ws) = Peer::client();
     peer.send(Frame::text("m")).await.unwrap();
@@ -733,7 +734,7 @@ async fn a_handler_that_fails_in_on_open_closes_with_1011_and_is_not_called_agai
     assert_eq!(calls.all(), ["open"]);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_failure_is_returned_although_the_handler_has_closed_before() {
     let (mut peer, ws) = Peer::client();
     let user = Noted::new(|peer, _| {
@@ -747,7 +748,7 @@ async fn a_failure_is_returned_although_the_handler_has_closed_before() {
     assert_eq!(error.to_string(), "out of paper");
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_handler_that_panics_closes_with_1011_and_the_others_go_on() {
     let (mut peer, ws) = Peer::client();
     let (mut other, beside) = Peer::client();
@@ -783,7 +784,7 @@ async fn a_handler_that_panics_closes_with_1011_and_the_others_go_on() {
     beside.abort();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_handler_that_panics_while_much_is_queued_ends_as_soon_as_the_peer_reads() {
     let (mut peer, ws) = Peer::client();
     let given = Given::default();
@@ -804,7 +805,7 @@ async fn a_handler_that_panics_while_much_is_queued_ends_as_soon_as_the_peer_rea
     assert_eq!(begin.elapsed(), Duration::ZERO);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn to_hear_that_another_connection_is_closed_is_a_failure() {
     let (peer, gone) = Peer::client();
     let other = gone.sender();
@@ -821,7 +822,7 @@ async fn to_hear_that_another_connection_is_closed_is_a_failure() {
     assert_eq!(calls.all(), expected);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn a_driver_that_is_dropped_tries_one_write_of_1001_aborts_and_drops_the_state() {
     let (ws, log) = scripted(Script::new().read(masked(&numbers(0..1))), &Options::new());
     let (task, calls) = Noted::echo().serve(ws);
@@ -834,7 +835,7 @@ async fn a_driver_that_is_dropped_tries_one_write_of_1001_aborts_and_drops_the_s
     assert_eq!(calls.all(), ["open", "message 0", "drop"]);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn a_driver_that_was_never_polled_has_opened_nothing() {
     let (ws, log) = scripted(Script::new(), &Options::new());
     let user = Noted::echo();
@@ -868,7 +869,7 @@ fn conversation() -> Script {
         .eof()
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn whatever_befalls_its_transport_a_handler_hears_of_the_end_once() {
     // Small answers, and such that have to leave before more is shown.
     for answer in [1, 70_000] {
@@ -917,7 +918,7 @@ async fn whatever_befalls_its_transport_a_handler_hears_of_the_end_once() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_silent_peer_is_pinged_and_then_given_up() {
     let heartbeat = Heartbeat::every(secs(20)).timeout(secs(5));
     let (mut peer, ws) = Peer::of(Role::Server, &Options::new().heartbeat(heartbeat), 1024);
@@ -936,7 +937,7 @@ async fn a_silent_peer_is_pinged_and_then_given_up() {
     assert_eq!(calls.all(), expected);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_peer_that_is_silent_for_too_long_or_here_for_too_long_is_given_up() {
     let (mut peer, ws) = Peer::of(Role::Server, &Options::new().idle_timeout(secs(20)), 1024);
     let (task, calls) = Noted::echo().serve(ws);
@@ -958,7 +959,7 @@ async fn a_peer_that_is_silent_for_too_long_or_here_for_too_long_is_given_up() {
     assert_eq!(calls.all(), ["open", "close 1001 clean by us", "drop"]);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_client_may_be_driven_by_a_handler_too() {
     let (mut peer, ws) = Peer::server();
     let (task, calls) = Noted::echo().opens(|peer| peer.send("hello")).serve(ws);
@@ -976,7 +977,7 @@ async fn a_client_may_be_driven_by_a_handler_too() {
     assert_eq!(calls.all(), expected);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_handler_is_called_whatever_polls_its_driver() {
     let events = |ws| events::drive(ws, Request::new(()), Arc::new(Noted::echo()));
     for nested in [false, true] {
@@ -1011,7 +1012,7 @@ async fn a_handler_is_called_whatever_polls_its_driver() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn what_a_connection_has_done_is_counted() {
     let (mut peer, ws) = Peer::client();
     let given = Given::default();

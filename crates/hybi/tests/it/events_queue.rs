@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 use hybi::events;
-use hybi::test::{Frame, Log, Opcode, Peer, Script};
+use hybi::test::{Frame, Log, Opcode, Script};
 use hybi::{
     Clients, Error, Kind, MessageRef, Options, Prepared, Request, Role, SendError, Server, Stream,
     WebSocket,
@@ -17,7 +17,8 @@ use hybi::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::events::{Call, Given, Noted, scripted};
-use crate::support::{ends, masked, numbers, settle, unmasked};
+use crate::fault::{self, each_fault};
+use crate::support::{Peer, ends, masked, numbers, settle, unmasked};
 
 /// A script whose peer reads only so many bytes.
 struct Narrow {
@@ -131,7 +132,7 @@ reads_a_script!(Wide);
 fn narrow(script: Script, options: &Options) -> (WebSocket, Log, Gate) {
     let (log, gate) = (script.log(), Gate::default());
     let io = Narrow {
-        script,
+        script: fault::script(script),
         gate: gate.clone(),
     };
     let ws = WebSocket::from_stream(Stream::new(io), Role::Server, options, &[]);
@@ -143,6 +144,7 @@ fn narrow(script: Script, options: &Options) -> (WebSocket, Log, Gate) {
 fn wide(script: Script, reluctant: bool) -> (WebSocket, Log) {
     let log = script.log();
     let asked = reluctant.then_some(0);
+    let script = fault::script(script);
     let io = Stream::new(Wide { script, asked });
     let ws = WebSocket::from_stream(io, Role::Server, &Options::new(), &[]);
     (ws, log)
@@ -174,7 +176,7 @@ fn answers_with(bytes: usize) -> (Noted, Given) {
 const KIB: usize = 1024;
 const ALL: usize = 1 << 40;
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn while_64_kib_are_queued_the_connection_is_not_read() {
     let (ws, log, gate) = narrow(one_by_one(&numbers(0..100)), &Options::new());
     let (user, given) = answers_with(10 * KIB);
@@ -202,7 +204,7 @@ async fn while_64_kib_are_queued_the_connection_is_not_read() {
     task.abort();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn what_one_message_has_queued_too_much_is_drained_before_the_next_is_shown() {
     let pings = (0..200).map(|n| Frame::ping(n.to_string()));
     for frames in [numbers(0..200), pings.collect()] {
@@ -227,7 +229,7 @@ async fn what_one_message_has_queued_too_much_is_drained_before_the_next_is_show
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn no_more_is_queued_or_read_ahead_when_it_is_the_driver_that_finds_room() {
     let frame = || numbers(0..5000);
     let mut script = Script::new();
@@ -300,7 +302,7 @@ fn poured(size: usize, count: usize) -> Vec<u8> {
     unmasked(&frames.collect::<Vec<_>>())
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn who_has_stopped_because_it_was_full_goes_on_when_there_is_room() {
     let small = Options::new().backlog(5000);
     let cases = [
@@ -364,7 +366,7 @@ fn runs(bytes: impl Iterator<Item = u8>) -> Vec<(u8, usize)> {
     runs
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_small_backlog_is_not_full_for_who_sends_less_in_answer_to_one_message() {
     for backlog in [1000, 100_000, 1 << 20] {
         let options = Options::new().backlog(backlog);
@@ -395,7 +397,7 @@ async fn a_small_backlog_is_not_full_for_who_sends_less_in_answer_to_one_message
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test(start_paused = true)] // 170 MB
 async fn a_connection_that_is_choked_often_is_still_read() {
     let frames = numbers(0..6000);
     let script = frames
@@ -413,7 +415,7 @@ async fn a_connection_that_is_choked_often_is_still_read() {
     task.abort();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_connection_whose_peer_does_not_read_rests() {
     let (ws, _, gate) = narrow(one_by_one(&numbers(0..100)), &Options::new());
     let (user, given) = answers_with(100 * KIB);
@@ -442,7 +444,7 @@ async fn a_connection_whose_peer_does_not_read_rests() {
     task.abort();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn who_flushes_beside_the_driver_in_the_same_task_rests_while_the_peer_does_not_read() {
     let (ws, log, gate) = narrow(one_by_one(&numbers(0..3)), &Options::new());
     let (user, given) = answers_with(100 * KIB);
@@ -469,7 +471,7 @@ async fn who_flushes_beside_the_driver_in_the_same_task_rests_while_the_peer_doe
     drive.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_handler_that_fills_what_has_drained_lets_other_tasks_have_a_turn() {
     let (ws, _) = wide(Script::new().read(masked(&[Frame::text("go")])), false);
     let calls = Arc::new(AtomicUsize::new(0));
@@ -488,7 +490,7 @@ async fn a_handler_that_fills_what_has_drained_lets_other_tasks_have_a_turn() {
     task.abort();
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test(start_paused = true)] // hundreds of MB
 async fn a_flood_of_questions_with_long_answers_lets_other_tasks_have_a_turn() {
     let (ws, _) = wide(Script::new().read(masked(&numbers(0..3_000))), false);
     let calls = Arc::new(AtomicUsize::new(0));
@@ -510,7 +512,7 @@ async fn a_flood_of_questions_with_long_answers_lets_other_tasks_have_a_turn() {
     task.abort();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_handler_that_has_closed_is_not_told_that_there_is_room_to_send() {
     let frames = [&numbers(0..3)[..], &[Frame::close(1000, "")]].concat();
     let (ws, _) = scripted(Script::new().read(masked(&frames)).eof(), &Options::new());
@@ -623,7 +625,7 @@ async fn handlers_that_broadcast_to_all_others_do_not_wait_for_each_other() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_task_that_sends_much_and_an_echo_share_a_narrow_connection() {
     for backlog in [300, 1 << 20] {
         let options = Options::new().backlog(backlog);
@@ -673,7 +675,7 @@ async fn a_task_that_sends_much_and_an_echo_share_a_narrow_connection() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn what_the_handler_sends_does_not_get_into_a_message_in_parts_of_another_task() {
     let (mut peer, ws) = Peer::client();
     let given = Given::default();
@@ -733,7 +735,7 @@ async fn what_the_handler_sends_does_not_get_into_a_message_in_parts_of_another_
     ends(task).await.unwrap().unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_handler_that_floods_behind_a_message_in_parts_waits_for_its_end() {
     let (ws, log, gate) = narrow(Script::new(), &Options::new());
     gate.opens(ALL).await;
@@ -754,7 +756,7 @@ async fn a_handler_that_floods_behind_a_message_in_parts_waits_for_its_end() {
     task.abort();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_message_is_shown_with_what_came_before_a_close_although_it_is_choked() {
     let mut frames = numbers(0..50);
     frames.push(Frame::close(1000, ""));
@@ -775,7 +777,7 @@ async fn a_message_is_shown_with_what_came_before_a_close_although_it_is_choked(
     assert_eq!(answers[50], Frame::close(1000, ""));
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_handler_that_is_choked_is_told_of_an_abort_and_of_a_close() {
     for abort in [false, true] {
         let (ws, log, gate) = narrow(one_by_one(&numbers(0..100)), &Options::new());
@@ -799,7 +801,7 @@ async fn a_handler_that_is_choked_is_told_of_an_abort_and_of_a_close() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_handler_sends_what_it_is_shown_as_text_or_as_bytes() {
     let frames = [Frame::text("é"), Frame::binary([0xff])];
     let (ws, log) = scripted(Script::new().read(masked(&frames)), &Options::new());

@@ -298,6 +298,22 @@ async fn a_flush_after_a_failed_write_does_not_say_that_all_has_left() {
     assert!(matches!(ends(ws.flush()).await, Err(Error::Closed)));
 }
 
+/// As above, while the end is waited for: the peer has closed, and says nothing more.
+#[tokio::test(start_paused = true)]
+async fn nor_does_one_that_breaks_off_before_the_end() {
+    let script = Script::new()
+        .read(masked(&[Frame::close(1000, "")]))
+        .write_pending()
+        .write_error(ErrorKind::BrokenPipe);
+    let (mut ws, _log) = server(script);
+    ws.feed("never leaves").unwrap();
+    assert!(matches!(
+        ends(ws.recv_event()).await,
+        Ok(Some(Event::Close(_)))
+    ));
+    assert!(matches!(ends(ws.flush()).await, Err(Error::Closed)));
+}
+
 /// A message in parts, larger than the backlog, while one that came is read in parts.
 #[tokio::test(start_paused = true)]
 async fn messages_in_parts_survive_each_fault_of_their_transport() {

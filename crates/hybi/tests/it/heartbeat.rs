@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use hybi::test::{Frame, Peer};
+use hybi::test::Frame;
 use hybi::{CloseCode, Error, Heartbeat, Options, Role, Server, Timeout, WebSocket, drive};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
-use crate::support::ends;
+use crate::fault::each_fault;
+use crate::support::{Peer, ends};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -31,7 +32,7 @@ async fn wait_for_the_end(mut ws: WebSocket) -> hybi::Result<()> {
     Ok(())
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn a_silent_peer_is_pinged_and_then_given_up_driven_or_not() {
     for driven in [false, true] {
         let (mut peer, ws) = peer();
@@ -56,7 +57,7 @@ async fn a_silent_peer_is_pinged_and_then_given_up_driven_or_not() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_dead_peer_is_found_while_the_handler_is_busy_elsewhere() {
     let (_peer, ws) = peer();
     let begin = Instant::now();
@@ -72,7 +73,7 @@ async fn a_dead_peer_is_found_while_the_handler_is_busy_elsewhere() {
     assert!(is_about(begin.elapsed(), 1000));
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn any_byte_counts_as_heard() {
     let (mut peer, ws) = peer();
     let task = tokio::spawn(wait_for_the_end(ws));
@@ -90,7 +91,7 @@ async fn any_byte_counts_as_heard() {
     ends(task).await.unwrap().unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn who_is_deaf_does_not_take_the_peer_for_dead() {
     let (mut peer, ws) = Peer::of(Role::Server, &options(), 1 << 20);
     let task = tokio::spawn(drive(ws, |mut ws| async move {
@@ -111,7 +112,7 @@ async fn who_is_deaf_does_not_take_the_peer_for_dead() {
     ends(task).await.unwrap().unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn without_a_heartbeat_nobody_is_pinged() {
     let (mut peer, ws) = Peer::client();
     tokio::spawn(wait_for_the_end(ws));
@@ -173,7 +174,7 @@ async fn the_ticker_of_a_server_ends_who_does_not_answer() {
     );
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_peer_that_is_silent_beyond_the_idle_timeout_is_given_up_without_a_ping() {
     let options = Options::new().idle_timeout(20 * SECOND);
     for driven in [false, true] {
@@ -203,18 +204,18 @@ async fn a_peer_that_is_silent_beyond_the_idle_timeout_is_given_up_without_a_pin
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_server_that_pings_keeps_its_client_from_giving_it_up() {
     let server = Options::new().heartbeat(Heartbeat::every(10 * SECOND));
     let client = Options::new().idle_timeout(15 * SECOND);
-    let (client, server) = hybi::test::pair_with(&client, &server, 1024);
+    let (client, server) = crate::support::pair_with(&client, &server, 1024);
     let server = tokio::spawn(wait_for_the_end(server));
     let client = tokio::spawn(wait_for_the_end(client));
     sleep(100_000 * SECOND).await;
     assert!(!client.is_finished() && !server.is_finished());
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_connection_that_reaches_its_maximum_lifetime_is_closed_with_1001() {
     let options = Options::new().max_lifetime(100 * SECOND);
     for driven in [false, true] {

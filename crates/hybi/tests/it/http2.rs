@@ -21,13 +21,14 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::fault::{self, each_fault};
 use crate::support::{ends, settle};
 
 type Body = Full<Bytes>;
 
 /// A client over memory, and the other end of that.
 fn client() -> (Connect, DuplexStream) {
-    let (ours, theirs) = duplex(1 << 16);
+    let (ours, theirs) = fault::ours(1 << 16);
     let ours = std::sync::Mutex::new(Some(ours));
     let connect = hybi::connect("ws://example.com/chat?room=1").http2(true);
     let connect = connect.connector(move |_| {
@@ -49,7 +50,7 @@ where
             builder.enable_connect_protocol();
         }
         let _ = builder
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(fault::stream(stream)), service)
             .await;
     })
 }
@@ -84,7 +85,7 @@ async fn pair() -> (WebSocket, WebSocket, JoinHandle<()>) {
     (ws, accepted, served)
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn both_ends_agree_on_all_that_they_agree_on_over_http_1() {
     let (connect, theirs) = client();
     let (tell, mut told) = mpsc::unbounded_channel();
@@ -112,7 +113,7 @@ async fn both_ends_agree_on_all_that_they_agree_on_over_http_1() {
     assert_eq!(ends(ws.recv()).await.unwrap(), Some(message));
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn messages_larger_than_the_windows_go_both_ways() {
     let (connect, theirs) = client();
     serve(theirs, true, |request| take(request).on_upgrade(echo));
@@ -133,7 +134,7 @@ async fn messages_larger_than_the_windows_go_both_ways() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_peer_that_does_not_read_holds_back_who_sends() {
     let (mut ws, mut accepted, _) = pair().await;
     let message = Message::from(vec![7; 1 << 20]);
@@ -193,7 +194,7 @@ async fn no_more_than_1_mib_comes_ahead_of_what_a_client_reads() {
     assert!(send(&mut accepted).await);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_close_by_either_end_is_clean_and_ends_the_connection() {
     for by_client in [true, false] {
         let (mut ws, mut accepted, served) = pair().await;
@@ -224,7 +225,7 @@ async fn a_close_by_either_end_is_clean_and_ends_the_connection() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn what_the_handler_returns_is_how_the_connection_is_closed() {
     for (fails, code) in [(false, CloseCode::NORMAL), (true, CloseCode::INTERNAL)] {
         let (connect, theirs) = client();
@@ -246,7 +247,7 @@ async fn what_the_handler_returns_is_how_the_connection_is_closed() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn an_end_without_a_close_is_not_clean_on_either_side() {
     for by_client in [true, false] {
         let (mut ws, mut accepted, served) = pair().await;
@@ -266,7 +267,7 @@ async fn an_end_without_a_close_is_not_clean_on_either_side() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_connection_that_breaks_is_an_error_of_the_transport() {
     let (mut ws, _accepted, served) = pair().await;
     served.abort();
@@ -274,7 +275,7 @@ async fn a_connection_that_breaks_is_an_error_of_the_transport() {
     assert!(matches!(failed, Error::Io(_)), "{failed:?}");
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_refusal_has_its_status_and_its_body() {
     let (connect, theirs) = client();
     serve(theirs, true, |request| take(request).on_upgrade(echo));
@@ -298,7 +299,7 @@ async fn a_refusal_has_its_status_and_its_body() {
     ends(served).await.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_server_that_does_not_allow_it_is_not_asked() {
     let (connect, theirs) = client();
     let served = serve(theirs, false, |_| panic!("it was asked"));
@@ -311,7 +312,7 @@ async fn a_server_that_does_not_allow_it_is_not_asked() {
     ends(served).await.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_silent_server_is_not_waited_for_forever() {
     let (connect, _theirs) = client();
     let failed = ends(connect).await.unwrap_err();
@@ -321,7 +322,7 @@ async fn a_silent_server_is_not_waited_for_forever() {
     );
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_server_that_speaks_http_1_or_nothing_is_an_error() {
     for answer in ["HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", ""] {
         let (connect, mut theirs) = client();
@@ -353,7 +354,7 @@ where
     })
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn informational_answers_are_skipped_as_far_as_they_end() {
     for (count, opens) in [(8, true), (9, false)] {
         let (connect, theirs) = client();
@@ -378,7 +379,7 @@ async fn informational_answers_are_skipped_as_far_as_they_end() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_head_has_no_more_headers_than_the_options_allow() {
     for (count, opens) in [(10, true), (11, false)] {
         let (connect, theirs) = client();
@@ -397,7 +398,7 @@ async fn a_head_has_no_more_headers_than_the_options_allow() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_reset_of_the_stream_is_the_reset_of_a_connection() {
     let (connect, theirs) = client();
     by_hand(theirs, |mut respond| async move {
@@ -413,7 +414,7 @@ async fn a_reset_of_the_stream_is_the_reset_of_a_connection() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_client_that_aborts_resets_the_stream() {
     let (connect, theirs) = client();
     let served = by_hand(theirs, |mut respond| async move {
@@ -425,7 +426,7 @@ async fn a_client_that_aborts_resets_the_stream() {
     ends(served).await.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_handshake_that_takes_too_long_takes_its_request_back() {
     let (connect, theirs) = client();
     let served = by_hand(theirs, |mut respond| async move {
@@ -440,7 +441,7 @@ async fn a_handshake_that_takes_too_long_takes_its_request_back() {
     ends(served).await.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_head_is_no_larger_than_the_options_allow() {
     for (size, opens) in [(1000, true), (5000, false)] {
         let (connect, theirs) = client();
@@ -500,7 +501,7 @@ async fn it_does_not_run_over_a_stream_that_it_could_not_give_back() {
     );
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_positive_answer_that_does_not_hold_is_told_at_once_and_has_no_body() {
     let (connect, theirs) = client();
     by_hand(theirs, |mut respond| async move {
@@ -523,7 +524,7 @@ async fn a_positive_answer_that_does_not_hold_is_told_at_once_and_has_no_body() 
     assert_eq!(before.elapsed(), std::time::Duration::ZERO);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_header_that_http_2_forbids_is_the_callers_fault() {
     let (connect, theirs) = client();
     let served = by_hand(theirs, |_| async {});

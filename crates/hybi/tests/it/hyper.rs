@@ -25,6 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_rustls::rustls::{self, pki_types::PrivateKeyDer};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use crate::fault::{self, each_fault};
 use crate::support::{ends, masked, unmasked};
 
 type Body = Full<Bytes>;
@@ -464,9 +465,9 @@ fn what_was_put_into_the_request_reaches_the_handler() {
     assert_eq!(extensions.get::<&str>(), Some(&"user 7"));
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_stream_that_is_not_handed_over_is_not_waited_for_forever() {
-    let (client, server) = tokio::io::duplex(1024);
+    let (client, server) = fault::ours(1024);
     let (give, mut given) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         let service = service_fn(move |mut request: Request<Incoming>| {
@@ -490,10 +491,10 @@ async fn a_stream_that_is_not_handed_over_is_not_waited_for_forever() {
     );
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn memory_and_streams_of_any_kind_carry_it_too() {
     for known in [true, false] {
-        let (client, server) = tokio::io::duplex(1024);
+        let (client, server) = fault::ours(1024);
         tokio::spawn(async move {
             let service =
                 service_fn(|request| ready(Ok::<_, Infallible>(echo_beside_plain(request))));

@@ -2,6 +2,7 @@
 //! real sockets where it is about sockets.
 #![allow(clippy::unwrap_used)] // a test that cannot go on fails
 
+mod fault;
 mod support;
 
 mod bulk;

@@ -2,6 +2,8 @@
 
 use hybi::{Error, Message, Server, StatusCode, Stream, Version, WebSocket};
 
+use crate::fault::{both, each_fault};
+
 async fn server() -> (Server, String) {
     let server = Server::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}", server.local_addr().unwrap());
@@ -90,9 +92,9 @@ async fn version_8_says_its_origin_in_a_header_of_its_own() {
     assert_eq!(accepted.recv().await.unwrap(), Some(Message::from("hello")));
 }
 
-#[tokio::test]
+#[each_fault(counts)]
 async fn a_stream_of_ones_own_is_accepted_and_connected_over() {
-    let (a, b) = tokio::io::duplex(1024);
+    let (a, b) = both(1024);
     let connect = hybi::connect("ws://example.com/x").over(a);
     let (client, accepted): (WebSocket<_>, WebSocket<_>) =
         tokio::join!(async { connect.await.unwrap() }, async {
@@ -104,11 +106,11 @@ async fn a_stream_of_ones_own_is_accepted_and_connected_over() {
     assert_eq!(accepted.uri().unwrap(), "/x");
 }
 
-#[tokio::test]
+#[each_fault(counts)]
 async fn a_connector_of_ones_own_gets_the_url_and_gives_any_stream() {
     let (give, mut given) = tokio::sync::mpsc::unbounded_channel();
     let connect = hybi::connect("wss://user:secret@example.com/x?y").connector(move |url| {
-        let (a, b) = tokio::io::duplex(1024);
+        let (a, b) = both(1024);
         let gave = give.send((url, b));
         // Any stream of bytes will do.
         async { gave.map(|()| Stream::new(a)).map_err(std::io::Error::other) }

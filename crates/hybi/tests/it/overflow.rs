@@ -1,10 +1,11 @@
 //! Slow peers: what a sender's policy does with messages, on driven connections and others.
 
-use hybi::test::{Frame, Peer};
+use hybi::test::Frame;
 use hybi::{Error, Message, Options, Overflow, Role, SendError, State, Timeout, WebSocket, drive};
 use tokio::task::JoinHandle;
 
-use crate::support::{ends, settle};
+use crate::fault::each_fault;
+use crate::support::{Peer, ends, settle};
 
 /// Room for a handful of messages; the transport holds less than one.
 pub(crate) const BACKLOG: usize = 2000;
@@ -49,7 +50,7 @@ pub(crate) async fn read(peer: &mut Peer) -> (Vec<u8>, u16) {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn drop_newest_never_waits_and_what_was_queued_arrives() {
     for driven in [false, true] {
         let (mut peer, sender, task) = stuck(driven);
@@ -67,7 +68,7 @@ async fn drop_newest_never_waits_and_what_was_queued_arrives() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn drop_oldest_never_waits_and_the_latest_arrive() {
     for driven in [false, true] {
         let (mut peer, sender, task) = stuck(driven);
@@ -86,7 +87,7 @@ async fn drop_oldest_never_waits_and_the_latest_arrive() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn conflation_brings_the_latest_of_each_key() {
     for driven in [false, true] {
         let (mut peer, sender, task) = stuck(driven);
@@ -111,7 +112,7 @@ async fn conflation_brings_the_latest_of_each_key() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn close_tells_a_slow_peer_1013_and_gives_it_up_at_the_deadline() {
     for driven in [false, true] {
         for peer_reads in [true, false] {
@@ -144,7 +145,7 @@ async fn close_tells_a_slow_peer_1013_and_gives_it_up_at_the_deadline() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn who_waits_for_room_gets_it_beside_a_flood_that_drops() {
     for driven in [false, true] {
         let (mut peer, sender, _task) = stuck(driven);
@@ -167,7 +168,7 @@ async fn who_waits_for_room_gets_it_beside_a_flood_that_drops() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn feed_under_wait_answers_full_while_others_drop() {
     let (_peer, sender, _task) = stuck(true);
     let flood = sender.clone().overflow(Overflow::DropOldest);

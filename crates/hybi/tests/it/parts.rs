@@ -2,18 +2,19 @@
 
 use std::time::Duration;
 
-use hybi::test::{Frame, Peer, pair, pair_with};
+use hybi::test::Frame;
 use hybi::{CloseCode, Error, Kind, Message, Options, Role, SendError, Timeout, WebSocket, drive};
 use tokio::time::sleep;
 
-use crate::support::{ends, settle};
+use crate::fault::each_fault;
+use crate::support::{Peer, ends, pair, pair_with, settle};
 
 async fn listen(mut ws: WebSocket) -> hybi::Result<()> {
     while ws.recv().await?.is_some() {}
     Ok(())
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn parts_leave_as_they_are_written_and_pings_pass_between() {
     for driven in [false, true] {
         let (mut peer, ws) = Peer::client();
@@ -51,7 +52,7 @@ async fn parts_leave_as_they_are_written_and_pings_pass_between() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn a_writer_that_is_dropped_unfinished_closes_with_1011() {
     let (mut peer, mut ws) = Peer::client();
     drop(ws.message(Kind::Text).await.unwrap());
@@ -70,7 +71,7 @@ async fn a_writer_that_is_dropped_unfinished_closes_with_1011() {
     assert!(matches!(ws.send("more").await, Err(Error::Closed)));
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_writer_that_makes_no_progress_is_a_write_stall() {
     for driven in [false, true] {
         let (mut peer, ws) = Peer::client();
@@ -101,7 +102,7 @@ async fn a_writer_that_makes_no_progress_is_a_write_stall() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn text_that_is_not_utf8_is_refused_where_it_is_written() {
     let (mut peer, mut ws) = Peer::client();
     let mut message = ws.message(Kind::Text).await.unwrap();
@@ -122,7 +123,7 @@ async fn text_that_is_not_utf8_is_refused_where_it_is_written() {
     );
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_message_is_read_as_it_comes_and_the_next_one_whole() {
     for driven in [false, true] {
         let (mut peer, ws) = Peer::client();
@@ -161,7 +162,7 @@ async fn a_message_is_read_as_it_comes_and_the_next_one_whole() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_reader_that_is_dropped_early_discards_the_rest() {
     for driven in [false, true] {
         for wait in [false, true] {
@@ -197,7 +198,7 @@ async fn a_reader_that_is_dropped_early_discards_the_rest() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_close_in_the_middle_of_a_message_is_an_error_to_its_reader() {
     let (mut peer, mut ws) = Peer::client();
     peer.hex("01 81 00000000 61").await.unwrap();
@@ -210,7 +211,7 @@ async fn a_close_in_the_middle_of_a_message_is_an_error_to_its_reader() {
     assert!(ws.recv().await.unwrap().is_none());
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn the_limit_holds_for_a_message_in_parts() {
     let options = Options::new().max_message(10);
     let (mut peer, mut ws) = Peer::of(Role::Server, &options, 1024);
@@ -222,7 +223,7 @@ async fn the_limit_holds_for_a_message_in_parts() {
     assert_eq!(error.close_code(), Some(CloseCode::TOO_BIG));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test(start_paused = true)] // 64 MiB
 async fn a_message_of_64_mib_passes_in_parts_at_bounded_memory() {
     const PIECE: usize = 100_000;
     const PIECES: usize = 670;
@@ -251,7 +252,7 @@ async fn a_message_of_64_mib_passes_in_parts_at_bounded_memory() {
     ends(writing).await.unwrap().unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_large_message_lets_a_pong_pass() {
     let (mut peer, ws) = Peer::of(Role::Server, &Options::new(), 64 << 10);
     let sender = ws.sender();
@@ -269,7 +270,7 @@ async fn a_large_message_lets_a_pong_pass() {
     assert!(before <= 2 << 20, "{before}");
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn both_ends_in_parts() {
     let (mut client, mut server) = pair();
     let task = tokio::spawn(async move {

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use hybi::test::{Frame, Peer, pair};
+use hybi::test::Frame;
 use hybi::{CloseCode, Error, Event, drive};
 use tokio::time::sleep;
 
-use crate::support::{echo, ends, settle};
+use crate::fault::each_fault;
+use crate::support::{Peer, echo, ends, pair, settle};
 
 const MS: Duration = Duration::from_millis(1);
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_ping_tells_the_round_trip_time_to_the_millisecond() {
     let (mut peer, mut ws) = Peer::client();
     let round_trip = ws.ping("one").unwrap();
@@ -23,7 +24,7 @@ async fn a_ping_tells_the_round_trip_time_to_the_millisecond() {
     assert!(ends(reader).await.unwrap().is_err());
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_driven_socket_hears_the_pong_while_its_handler_is_busy() {
     let (mut peer, ws) = Peer::client();
     let task = tokio::spawn(drive(ws, |mut ws| async move {
@@ -38,7 +39,7 @@ async fn a_driven_socket_hears_the_pong_while_its_handler_is_busy() {
     ends(task).await.unwrap().unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_pong_answers_the_pings_before_its_own_and_no_later_one() {
     let (mut peer, mut ws) = Peer::client();
     let sender = ws.sender();
@@ -58,7 +59,7 @@ async fn a_pong_answers_the_pings_before_its_own_and_no_later_one() {
     assert_eq!(ends(third).await.unwrap().unwrap(), 6 * MS);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn pings_end_with_the_connection() {
     let (mut client, server) = pair();
     let task = tokio::spawn(drive(server, echo));
@@ -73,7 +74,7 @@ async fn pings_end_with_the_connection() {
     assert!(matches!(ends(round_trip).await, Err(Error::Closed)));
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn the_oldest_of_too_many_pings_is_given_up() {
     let (mut peer, mut ws) = Peer::client();
     let mut waiting: Vec<_> = (0..65).map(|n| ws.ping(n.to_string()).unwrap()).collect();

@@ -13,6 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
+use crate::fault::{both, each_fault};
+
 /// Runs what must end, over real sockets.
 async fn guarded<T>(future: impl IntoFuture<Output = T>) -> T {
     let guard = Duration::from_secs(60);
@@ -525,11 +527,11 @@ async fn a_unix_socket_is_reached_without_the_proxy() {
     std::fs::remove_file(&path).unwrap();
 }
 
-#[tokio::test]
+#[each_fault]
 async fn where_a_connector_opens_the_transport_no_proxy_is_asked() {
     let nobody = Proxy::parse("http://127.0.0.1:1").unwrap();
     let client = Client::new().proxy(nobody);
-    let (a, b) = tokio::io::duplex(1024);
+    let (a, b) = both(1024);
     let stream = std::sync::Mutex::new(Some(a));
     let connect = client.connect("ws://chat.example/").connector(move |_| {
         let stream = stream.lock().unwrap().take().unwrap();

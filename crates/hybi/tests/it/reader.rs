@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use hybi::test::{Frame, Peer, Script};
+use hybi::test::{Frame, Script};
 use hybi::{Kind, Message, Options, Role, WebSocket, drive};
 use tokio::time::sleep;
 
 use crate::cancel::poll_times;
-use crate::support::{ends, masked, server, settle};
+use crate::fault::each_fault;
+use crate::support::{Peer, ends, masked, server, settle};
 
 fn conversation() -> Vec<Frame> {
     vec![
@@ -81,7 +82,7 @@ async fn receive(ws: &mut WebSocket<Script>, polls: usize, yields: bool) -> Opti
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn recv_reader_next_and_recv_dropped_at_every_poll_in_turn_lose_nothing() {
     for polls in (1..20).chain([100, 1000]) {
         let script = Script::new().read(masked(&conversation())).eof().trickle();
@@ -96,7 +97,7 @@ async fn recv_reader_next_and_recv_dropped_at_every_poll_in_turn_lose_nothing() 
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_driven_reader_dropped_at_every_poll_loses_nothing() {
     for polls in 1..10 {
         for size in [1, 2, 3, 50, 10_000] {
@@ -120,7 +121,7 @@ async fn a_driven_reader_dropped_at_every_poll_loses_nothing() {
 }
 
 /// Each message in parts, but given up after so many of them.
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_reader_dropped_or_forgotten_after_any_part_spares_the_others() {
     for driven in [false, true] {
         for forget in [false, true] {
@@ -183,7 +184,7 @@ async fn a_reader_dropped_or_forgotten_after_any_part_spares_the_others() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn the_limit_of_fragments_holds_in_parts() {
     let options = Options::new().max_fragments(3);
     let (mut peer, mut ws) = Peer::of(Role::Server, &options, 1024);
@@ -218,7 +219,7 @@ async fn the_limit_of_fragments_holds_in_parts() {
     );
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn what_is_spared_counts_against_the_limit() {
     let options = Options::new().max_message(10);
     let (mut peer, mut ws) = Peer::of(Role::Server, &options, 1024);

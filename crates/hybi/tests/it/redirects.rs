@@ -13,7 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
-use crate::support::ends;
+use crate::fault::{self, each_fault};
+use crate::support::{comes, ends};
 
 /// All hosts of the world, which are played by the test.
 struct World(mpsc::UnboundedReceiver<(Uri, DuplexStream)>);
@@ -30,7 +31,7 @@ struct Asked {
 
 impl World {
     async fn asked(&mut self) -> Asked {
-        let (url, mut stream) = ends(self.0.recv()).await.expect("nobody asks");
+        let (url, mut stream) = comes(self.0.recv()).await.expect("nobody asks");
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(ends(stream.read_u8()).await.unwrap());
@@ -93,7 +94,7 @@ impl Asked {
 fn to(client: &Client, url: &str) -> (Connect, World) {
     let (ask, world) = mpsc::unbounded_channel();
     let connector = move |url| {
-        let (ours, theirs) = duplex(64 << 10);
+        let (ours, theirs) = fault::ours(64 << 10);
         let asked = ask.send((url, theirs));
         async { asked.map(|()| ours).map_err(std::io::Error::other) }
     };
@@ -111,7 +112,7 @@ fn handshake(error: Error) -> HandshakeError {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn by_default_a_redirect_is_a_refusal() {
     let (connect, mut world) = to(&Client::new(), "ws://a.example/");
     let (error, _) = tokio::join!(refused(connect), world.redirect(302, "ws://b.example/"));
@@ -123,7 +124,7 @@ async fn by_default_a_redirect_is_a_refusal() {
     assert_eq!(response.body(), "gone");
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn each_status_that_redirects_is_followed_with_a_new_key_over_a_new_connection() {
     for status in [301, 302, 303, 307, 308] {
         let client = Client::new().redirects(1);
@@ -151,7 +152,7 @@ async fn each_status_that_redirects_is_followed_with_a_new_key_over_a_new_connec
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn other_statuses_and_those_without_one_location_are_refusals() {
     for answer in [
         "300 Choices\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n",
@@ -175,7 +176,7 @@ async fn other_statuses_and_those_without_one_location_are_refusals() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_loop_ends_at_the_limit() {
     let (connect, mut world) = to(&Client::new().redirects(3), "ws://a.example/");
     let hosts = async {
@@ -201,7 +202,7 @@ async fn a_loop_ends_at_the_limit() {
     );
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_redirect_to_what_is_no_place_of_a_websocket_is_named() {
     for (location, fault) in [
         ("ws+unix:/run/docker.sock:/", UrlError::Scheme),
@@ -229,7 +230,7 @@ async fn a_redirect_to_what_is_no_place_of_a_websocket_is_named() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_location_beyond_ascii_is_encoded() {
     let (connect, mut world) = to(&Client::new().redirects(5), "ws://a.example/");
     let hosts = async {
@@ -254,7 +255,7 @@ fn secrets(asked: &Asked) -> [bool; 3] {
     ["authorization", "cookie", "x-own"].map(|name| asked.header(name).is_some())
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn credentials_go_along_within_one_server_only() {
     const KEPT: [bool; 3] = [true, true, true];
     const DROPPED: [bool; 3] = [false, false, true];
@@ -284,7 +285,7 @@ async fn credentials_go_along_within_one_server_only() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn what_was_left_behind_stays_there_on_the_way_back() {
     let (connect, mut world) = to(&Client::new().redirects(5), "ws://u:p@a.example/");
     let hosts = async {
@@ -299,7 +300,7 @@ async fn what_was_left_behind_stays_there_on_the_way_back() {
     assert_eq!(seen, [[true, true, true], dropped, dropped]);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_user_in_the_url_goes_along_as_other_credentials_do() {
     for (location, goes) in [
         ("/b", true),
@@ -321,7 +322,7 @@ async fn a_user_in_the_url_goes_along_as_other_credentials_do() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_bearer_token_is_a_credential() {
     let (connect, mut world) = to(&Client::new().redirects(5), "ws://u:p@a.example/");
     let hosts = async {
@@ -334,7 +335,7 @@ async fn a_bearer_token_is_a_credential() {
     assert_eq!(second.header("authorization"), None);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn one_who_looks_can_stop() {
     let client = Client::new().redirects(5).on_redirect(|redirect| {
         assert_eq!(redirect.from(), "ws://a.example/");
@@ -355,7 +356,7 @@ async fn one_who_looks_can_stop() {
     assert_eq!(error.response().unwrap().body(), "gone");
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn one_who_looks_can_change_what_is_sent_and_where() {
     let client = Client::new().redirects(5).on_redirect(|redirect| {
         assert!(redirect.headers_mut().get("cookie").is_none());
@@ -383,7 +384,7 @@ async fn one_who_looks_can_change_what_is_sent_and_where() {
     assert_eq!(secrets(&second), [false, true, false]);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn one_deadline_is_for_all_of_it() {
     let (connect, mut world) = to(&Client::new().redirects(50), "ws://a.example/");
     let begun = Instant::now();
@@ -404,7 +405,7 @@ async fn one_deadline_is_for_all_of_it() {
     assert_eq!(begun.elapsed(), Duration::from_secs(10));
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_call_that_is_dropped_drops_all_its_connections() {
     for redirects in 0..3 {
         let (connect, mut world) = to(&Client::new().redirects(5), "ws://a.example/");
@@ -428,9 +429,9 @@ async fn a_call_that_is_dropped_drops_all_its_connections() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn over_a_stream_of_ones_own_nothing_is_followed() {
-    let (ours, theirs) = duplex(1024);
+    let (ours, theirs) = fault::ours(1024);
     let (give, given) = mpsc::unbounded_channel();
     give.send((Uri::from_static("/"), theirs)).unwrap();
     let mut world = World(given);
@@ -439,7 +440,7 @@ async fn over_a_stream_of_ones_own_nothing_is_followed() {
     assert_eq!(handshake(result.unwrap_err()).status().unwrap(), 302);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_session_follows_and_begins_at_its_own_url_again() {
     let (connect, mut world) = to(&Client::new().redirects(1), "ws://a.example/");
     let mut session = connect.reconnect(hybi::Backoff::new());
@@ -458,7 +459,7 @@ async fn a_session_follows_and_begins_at_its_own_url_again() {
     let receive = async {
         for _ in 0..2 {
             assert_eq!(
-                ends(session.recv()).await.unwrap(),
+                comes(session.recv()).await.unwrap(),
                 Some(Message::from("hello"))
             );
         }
@@ -466,7 +467,7 @@ async fn a_session_follows_and_begins_at_its_own_url_again() {
     tokio::join!(hosts, receive);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn what_is_shown_of_a_redirect_is_not_secret() {
     let (tell, mut told) = mpsc::unbounded_channel();
     let client = Client::new().redirects(1).on_redirect(move |redirect| {
@@ -487,7 +488,7 @@ async fn what_is_shown_of_a_redirect_is_not_secret() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_user_that_no_request_can_name_is_the_fault_of_who_redirects() {
     let (connect, mut world) = to(&Client::new().redirects(1), "ws://a.example/");
     let location = "ws://a%3Ab@a.example/";

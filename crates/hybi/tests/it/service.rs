@@ -12,16 +12,17 @@ use hybi::{
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tower_service::Service as _;
 
+use crate::fault::{self, Faulty, each_fault};
 use crate::support::{ends, masked, unmasked};
 
 /// What connects to a server of hyper's that has this one for its service.
-fn inside(server: Server) -> impl Fn() -> DuplexStream + Clone + Send + Sync + 'static {
+fn inside(server: Server) -> impl Fn() -> Faulty<DuplexStream> + Clone + Send + Sync + 'static {
     let service = server.into_service::<Full<Bytes>>().unwrap();
     move || {
-        let (client, server) = duplex(1 << 16);
+        let (client, server) = fault::both(1 << 16);
         let service = TowerToHyperService::new(service.clone());
         tokio::spawn(async move {
             let mut http = Builder::new(TokioExecutor::new());
@@ -36,7 +37,7 @@ fn inside(server: Server) -> impl Fn() -> DuplexStream + Clone + Send + Sync + '
 /// A client over HTTP/1 and one over HTTP/2.
 fn clients(
     path: &str,
-    open: &(impl Fn() -> DuplexStream + Clone + Send + Sync + 'static),
+    open: &(impl Fn() -> Faulty<DuplexStream> + Clone + Send + Sync + 'static),
 ) -> [Connect; 2] {
     [false, true].map(|http2| {
         let open = open.clone();
@@ -69,7 +70,7 @@ async fn refused(connect: Connect) -> (u16, String) {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn routes_mounted_servers_and_hooks_are_as_on_a_socket() {
     let room = |ws, request: Request<()>| {
         let params = request.extensions().get::<PathParams>().unwrap();
@@ -113,7 +114,7 @@ async fn routes_mounted_servers_and_hooks_are_as_on_a_socket() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn plain_requests_go_to_the_fallback_and_the_connection_stays() {
     let server = Server::detached().handler(|ws, _| tell(ws, "hello".into()));
     let server = server.fallback(|request| Response::new(format!("plain {}", request.uri())));
@@ -130,7 +131,7 @@ async fn plain_requests_go_to_the_fallback_and_the_connection_stays() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn what_comes_with_the_request_is_not_lost() {
     let server = Server::detached().handler(|ws, _| crate::support::echo(ws));
     let mut client = inside(server)();
@@ -147,7 +148,7 @@ async fn what_comes_with_the_request_is_not_lost() {
     assert!(answer.starts_with(b"HTTP/1.1 101 "), "{answer:?}");
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn the_handle_ends_it_and_who_comes_then_gets_503() {
     let server = Server::detached().handler(|ws, _| crate::support::echo(ws));
     let handle = server.handle();
@@ -162,7 +163,7 @@ async fn the_handle_ends_it_and_who_comes_then_gets_503() {
     assert_eq!(ends(end).await.unwrap().unwrap().closed, 1);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn who_is_held_up_in_the_handshake_gets_408() {
     let hook = |incoming| async move {
         std::future::pending::<()>().await;
@@ -177,7 +178,7 @@ async fn who_is_held_up_in_the_handshake_gets_408() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn the_clients_address_is_known_where_the_request_has_it() {
     let told = Arc::new(Mutex::new(Vec::new()));
     let tell = told.clone();
@@ -223,7 +224,7 @@ async fn a_route_that_is_there_twice_is_an_error() {
     assert!(server.into_service::<Bytes>().is_err());
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_path_that_is_not_served_gets_404_even_where_a_socket_would_be_dropped() {
     let server = Server::detached().route("/a", |ws, _| crate::support::echo(ws));
     let open = inside(server.abort_unknown_paths(true));
@@ -245,7 +246,7 @@ fn handshake() -> Request<()> {
         .unwrap()
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn where_there_is_no_stream_to_take_over_the_answer_is_500_and_not_101() {
     let server = Server::detached().handler(|ws, _| crate::support::echo(ws));
     let clients = server.clients();
@@ -255,7 +256,7 @@ async fn where_there_is_no_stream_to_take_over_the_answer_is_500_and_not_101() {
     assert!(clients.is_empty());
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn no_refusal_is_taken_for_an_acceptance() {
     // Over HTTP/2 whatever is 2xx opens the stream.
     for (status, over_http1) in [(101, 500), (103, 500), (200, 200), (204, 204)] {
@@ -278,7 +279,7 @@ async fn no_refusal_is_taken_for_an_acceptance() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_hook_that_panics_is_no_fault_of_the_clients() {
     let server = Server::detached().handler(|ws, _| crate::support::echo(ws));
     let server = server.max_connections(1).on_handshake(|incoming| async {
@@ -314,7 +315,7 @@ async fn the_fallback_knows_the_client_as_on_a_socket() {
     assert_eq!(response.body(), "Some(192.0.2.1)");
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn who_leaves_in_the_hook_holds_nothing_any_more() {
     let held = Arc::new(());
     let holds = held.clone();

@@ -1,5 +1,6 @@
 //! Sessions: attempts and their delays, servers that come and go, and what is sent meanwhile. On a
-//! paused clock, with a connector that leads to the test.
+//! paused clock, with a connector that leads to the test. A session tries for ever: where a fault has
+//! kept away what a test waits for, it may never come.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hybi::session::Event;
-use hybi::test::{Frame, Peer};
+use hybi::test::Frame;
 use hybi::{
     Backoff, CloseCode, Connect, Error, Jitter, Message, Options, Overflow, Session, Stream,
     Timeout, Uri, WebSocket, accept, connect,
@@ -20,7 +21,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::cancel::poll_times;
-use crate::support::{ends, settle};
+use crate::fault::{self, each_fault};
+use crate::support::{Peer, comes, ends, settle};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -30,7 +32,7 @@ struct Doors(mpsc::UnboundedReceiver<(Uri, DuplexStream)>);
 impl Doors {
     /// Whoever knocks, and for which URL.
     async fn knock(&mut self) -> (Uri, DuplexStream) {
-        ends(self.0.recv()).await.unwrap()
+        comes(self.0.recv()).await.unwrap()
     }
 
     /// Sends the next one away without an answer.
@@ -41,7 +43,7 @@ impl Doors {
 
     async fn open(&mut self) -> WebSocket<DuplexStream> {
         let (_, stream) = self.knock().await;
-        ends(accept(stream)).await.unwrap()
+        comes(accept(stream)).await.unwrap()
     }
 
     /// Answers the next one who knocks with this head.
@@ -58,7 +60,7 @@ impl Doors {
 fn to(url: &str, buffer: usize) -> (Connect, Doors) {
     let (knock, doors) = mpsc::unbounded_channel();
     let connector = move |uri| {
-        let (ours, theirs) = duplex(buffer);
+        let (ours, theirs) = fault::ours(buffer);
         let knocked = knock.send((uri, theirs));
         async { knocked.map(|()| ours).map_err(std::io::Error::other) }
     };
@@ -76,7 +78,7 @@ fn session(backoff: Backoff) -> (Session, Doors) {
 }
 
 async fn event(session: &mut Session) -> Event {
-    ends(session.recv_event()).await.unwrap().expect("ended")
+    comes(session.recv_event()).await.unwrap().expect("ended")
 }
 
 async fn up(session: &mut Session, doors: &mut Doors) -> WebSocket<DuplexStream> {
@@ -106,22 +108,22 @@ async fn closes(
     code: u16,
 ) -> hybi::Result<Option<Event>> {
     let close = ws.close(code.into(), "why");
-    let (event, closed) = ends(async { tokio::join!(session.recv_event(), close) }).await;
+    let (event, closed) = comes(async { tokio::join!(session.recv_event(), close) }).await;
     closed.unwrap();
     event
 }
 
 async fn hears(ws: &mut WebSocket<DuplexStream>, text: &str) {
-    assert_eq!(ends(ws.recv()).await.unwrap(), Some(Message::from(text)));
+    assert_eq!(comes(ws.recv()).await.unwrap(), Some(Message::from(text)));
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_session_comes_up_goes_down_and_comes_up_again() {
     let (mut session, mut doors) = session(seconds());
     let mut ws = up(&mut session, &mut doors).await;
     assert!(session.is_up());
     ws.send("first").await.unwrap();
-    assert_eq!(ends(session.recv()).await.unwrap(), Some("first".into()));
+    assert_eq!(comes(session.recv()).await.unwrap(), Some("first".into()));
     drop(ws);
     let (why, retry_in) = down(&mut session).await;
     assert!(matches!(why, Error::ClosedWith(_)), "{why:?}"); // 1001, from the drop
@@ -131,10 +133,10 @@ async fn a_session_comes_up_goes_down_and_comes_up_again() {
     let mut ws = up(&mut session, &mut doors).await;
     assert!(begin.elapsed() >= SECOND);
     ws.send("second").await.unwrap();
-    assert_eq!(ends(session.recv()).await.unwrap(), Some("second".into()));
+    assert_eq!(comes(session.recv()).await.unwrap(), Some("second".into()));
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn delays_double_up_to_the_longest_and_begin_anew_after_a_connection_that_lasted() {
     let (mut session, mut doors) = session(seconds().max(5 * SECOND));
     for expected in [1, 2, 4, 5, 5] {
@@ -150,7 +152,7 @@ async fn delays_double_up_to_the_longest_and_begin_anew_after_a_connection_that_
     assert_eq!(fails(&mut session, &mut doors).await, 2 * SECOND);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_delay_with_jitter_lies_within_its_bounds() {
     for (jitter, low) in [(Jitter::Full, 0), (Jitter::Equal, 1)] {
         let (mut session, mut doors) = session(Backoff::new().initial(2 * SECOND).jitter(jitter));
@@ -166,7 +168,7 @@ async fn a_delay_with_jitter_lies_within_its_bounds() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn the_event_tells_which_attempt_it_was_and_where_to() {
     let (mut session, mut doors) = session(seconds());
     fails(&mut session, &mut doors).await;
@@ -177,21 +179,21 @@ async fn the_event_tells_which_attempt_it_was_and_where_to() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn after_the_last_attempt_the_session_ends_with_its_error() {
     let (mut session, mut doors) = session(seconds().max_attempts(3));
     fails(&mut session, &mut doors).await;
     fails(&mut session, &mut doors).await;
-    let (end, _) = tokio::join!(ends(session.recv()), doors.slam());
+    let (end, _) = tokio::join!(comes(session.recv()), doors.slam());
     assert!(matches!(end, Err(Error::Io(_))), "{end:?}");
-    assert!(matches!(ends(session.recv()).await, Err(Error::Closed)));
+    assert!(matches!(comes(session.recv()).await, Err(Error::Closed)));
     assert!(matches!(
-        ends(session.send("late")).await,
+        comes(session.send("late")).await,
         Err(Error::Closed)
     ));
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn retry_after_is_honored_in_seconds_and_as_a_date_but_not_beyond_a_bound() {
     let date = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nRetry-After: Sun, 06 Nov 1994 08:51:37 GMT";
     let past = "Retry-After: Sun, 06 Nov 1994 08:49:37 GMT";
@@ -214,7 +216,7 @@ async fn retry_after_is_honored_in_seconds_and_as_a_date_but_not_beyond_a_bound(
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_server_that_restarts_or_is_overloaded_is_left_alone_for_a_while() {
     for (code, low, high) in [
         (1001, 0, 1),
@@ -239,7 +241,7 @@ async fn a_server_that_restarts_or_is_overloaded_is_left_alone_for_a_while() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn what_is_not_worth_a_retry_ends_the_session() {
     for code in [1002, 1003, 1007, 1008, 1009, 1010, 3000, 4999] {
         let (mut session, mut doors) = session(seconds());
@@ -249,7 +251,7 @@ async fn what_is_not_worth_a_retry_ends_the_session() {
             matches!(&end, Err(Error::ClosedWith(info)) if info.code.as_u16() == code),
             "{end:?}"
         );
-        assert!(matches!(ends(session.recv()).await, Err(Error::Closed)));
+        assert!(matches!(comes(session.recv()).await, Err(Error::Closed)));
     }
     for head in [
         "404 Not Found",
@@ -258,21 +260,21 @@ async fn what_is_not_worth_a_retry_ends_the_session() {
         "501 What",
     ] {
         let (mut session, mut doors) = session(seconds());
-        let (end, ()) = tokio::join!(ends(session.recv()), doors.refuse(head));
+        let (end, ()) = tokio::join!(comes(session.recv()), doors.refuse(head));
         assert!(matches!(end, Err(Error::Handshake(_))), "{end:?}");
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_server_that_is_done_ends_the_session_without_an_error() {
     let (mut session, mut doors) = session(seconds());
     let ws = up(&mut session, &mut doors).await;
     assert!(matches!(closes(ws, &mut session, 1000).await, Ok(None)));
-    assert!(matches!(ends(session.recv()).await, Ok(None)));
+    assert!(matches!(comes(session.recv()).await, Ok(None)));
     assert_eq!(session.close_info().unwrap().code, CloseCode::NORMAL);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn the_caller_decides_what_is_worth_a_retry() {
     let (session, mut doors) = session(seconds());
     let decide =
@@ -281,11 +283,11 @@ async fn the_caller_decides_what_is_worth_a_retry() {
     let ws = up(&mut session, &mut doors).await;
     let down = closes(ws, &mut session, 1000).await;
     assert!(matches!(down, Ok(Some(Event::Down { .. }))), "{down:?}");
-    let (end, _) = tokio::join!(ends(session.recv()), doors.slam());
+    let (end, _) = tokio::join!(comes(session.recv()), doors.slam());
     assert!(matches!(end, Err(Error::Io(_))), "{end:?}");
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn all_servers_are_tried_before_a_delay_and_the_one_that_worked_comes_first() {
     let (session, mut doors) = session(seconds());
     let mut session = session
@@ -312,7 +314,7 @@ async fn all_servers_are_tried_before_a_delay_and_the_one_that_worked_comes_firs
     assert_eq!(delays, [0, 0, 1, 0, 1, 0, 0, 2, 0]);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_server_that_hangs_up_on_everybody_does_not_keep_a_session_from_the_others() {
     let (session, mut doors) = session(seconds());
     let mut session = session.fallback("ws://b.example/");
@@ -322,7 +324,7 @@ async fn a_server_that_hangs_up_on_everybody_does_not_keep_a_session_from_the_ot
     assert!(matches!(event, Event::Up { url, .. } if &*url == "ws://b.example/"));
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_server_that_wants_to_be_left_alone_is_passed_over() {
     let (session, mut doors) = session(seconds());
     let mut session = session.fallback("ws://b.example/");
@@ -351,11 +353,11 @@ async fn greet(mut ws: WebSocket) -> hybi::Result<WebSocket> {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn the_hook_runs_on_each_connection_before_anything_is_sent() {
     let (session, mut doors) = session(seconds());
     let mut session = session.on_connect(greet);
-    ends(session.send("queued")).await.unwrap();
+    comes(session.send("queued")).await.unwrap();
     for _ in 0..3 {
         let server = async {
             let mut ws = doors.open().await;
@@ -368,15 +370,15 @@ async fn the_hook_runs_on_each_connection_before_anything_is_sent() {
         };
         let (event, mut ws) = tokio::join!(event(&mut session), server);
         assert!(matches!(event, Event::Up { .. }));
-        ends(session.flush()).await.unwrap();
+        comes(session.flush()).await.unwrap();
         hears(&mut ws, "queued").await;
         drop(ws);
         down(&mut session).await;
-        ends(session.send("queued")).await.unwrap();
+        comes(session.send("queued")).await.unwrap();
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_hook_that_fails_or_hangs_is_a_failed_attempt() {
     let (session, mut doors) = session(seconds());
     let mut session = session.on_connect(greet);
@@ -401,26 +403,26 @@ async fn a_hook_that_fails_or_hangs_is_a_failed_attempt() {
         ws.send("go away").await.unwrap();
         ws
     };
-    let (end, _ws) = tokio::join!(ends(session.recv()), server);
+    let (end, _ws) = tokio::join!(comes(session.recv()), server);
     assert_eq!(end.unwrap_err().to_string(), "not welcome");
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn what_is_sent_while_away_arrives_in_order() {
     let (mut session, mut doors) = session(seconds());
-    ends(session.send("one")).await.unwrap();
-    ends(session.send("two")).await.unwrap();
+    comes(session.send("one")).await.unwrap();
+    comes(session.send("two")).await.unwrap();
     assert_eq!(session.queued(), 2);
     let mut ws = up(&mut session, &mut doors).await;
-    ends(session.send("three")).await.unwrap();
-    ends(session.flush()).await.unwrap();
+    comes(session.send("three")).await.unwrap();
+    comes(session.flush()).await.unwrap();
     assert_eq!(session.queued(), 0);
     for text in ["one", "two", "three"] {
         hears(&mut ws, text).await;
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn a_full_queue_drops_what_the_policy_says() {
     let dropping: [(Overflow, &[&str]); 3] = [
         (Overflow::DropNewest, &["a", "b"]),
@@ -437,16 +439,16 @@ async fn a_full_queue_drops_what_the_policy_says() {
         let all = dropped.newest + dropped.oldest + dropped.conflated;
         assert_eq!(all as usize, 3 - left.len());
         let mut ws = up(&mut session, &mut doors).await;
-        ends(session.flush()).await.unwrap();
+        comes(session.flush()).await.unwrap();
         for text in left {
             hears(&mut ws, text).await;
         }
         drop(session);
-        assert!(ends(ws.recv()).await.unwrap().is_none());
+        assert!(comes(ws.recv()).await.unwrap().is_none());
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_full_queue_makes_send_wait_for_a_connection_which_it_opens_itself() {
     let (session, mut doors) = session(seconds());
     let mut session = session.queue(2, 1 << 20);
@@ -470,21 +472,21 @@ async fn a_full_queue_makes_send_wait_for_a_connection_which_it_opens_itself() {
         let event = session.recv_event().await.unwrap().unwrap();
         assert!(matches!(event, Event::Up { attempt: 3, .. }), "{event:?}");
     };
-    let (_ws, ()) = ends(async { tokio::join!(server, client) }).await;
+    let (_ws, ()) = comes(async { tokio::join!(server, client) }).await;
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn the_policy_to_close_ends_the_session() {
     let (session, mut doors) = session(seconds());
     let mut session = session.queue(1, 1 << 20).overflow(Overflow::Close);
-    ends(session.send("a")).await.unwrap();
-    assert!(matches!(ends(session.send("b")).await, Err(Error::Closed)));
-    assert!(matches!(ends(session.recv()).await, Ok(None)));
+    comes(session.send("a")).await.unwrap();
+    assert!(matches!(comes(session.send("b")).await, Err(Error::Closed)));
+    assert!(matches!(comes(session.recv()).await, Ok(None)));
     assert_eq!(session.dropped().closed, 2);
     assert!(doors.0.try_recv().is_err());
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn a_message_that_was_cut_off_is_sent_again_and_one_that_has_left_is_not() {
     let (connect, mut doors) = to("ws://a.example/", 4096);
     let mut session = connect.reconnect(seconds());
@@ -492,16 +494,16 @@ async fn a_message_that_was_cut_off_is_sent_again_and_one_that_has_left_is_not()
         let (_, stream) = doors.knock().await;
         shake(stream).await
     });
-    ends(session.send("whole")).await.unwrap();
+    comes(session.send("whole")).await.unwrap();
     let large = "x".repeat(10_000);
-    ends(session.send(large.clone())).await.unwrap();
-    ends(session.send("behind it")).await.unwrap();
+    comes(session.send(large.clone())).await.unwrap();
+    comes(session.send("behind it")).await.unwrap();
     assert_eq!(raw.recv().await.unwrap(), Some(Frame::text("whole")));
     assert_eq!(session.queued(), 2);
     drop(raw);
     down(&mut session).await;
     let mut ws = up(&mut session, &mut doors).await;
-    let (flushed, ()) = tokio::join!(ends(session.flush()), async {
+    let (flushed, ()) = tokio::join!(comes(session.flush()), async {
         hears(&mut ws, &large).await;
         hears(&mut ws, "behind it").await;
     });
@@ -516,7 +518,7 @@ async fn shake(mut stream: DuplexStream) -> Peer {
     }
     let (mut near, far) = duplex(64 << 10);
     near.write_all(&head).await.unwrap();
-    let ws = ends(accept(far)).await.unwrap();
+    let ws = comes(accept(far)).await.unwrap();
     let mut answer = Vec::new();
     while !answer.ends_with(b"\r\n\r\n") {
         answer.push(near.read_u8().await.unwrap());
@@ -526,7 +528,7 @@ async fn shake(mut stream: DuplexStream) -> Peer {
     Peer::over(stream, hybi::Role::Server)
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn what_came_before_the_end_is_received_although_a_send_saw_the_end_first() {
     let (connect, mut doors) = to("ws://a.example/", 4096);
     let mut session = connect.reconnect(seconds()).queue(1, 1 << 20);
@@ -538,13 +540,13 @@ async fn what_came_before_the_end_is_received_although_a_send_saw_the_end_first(
             session.send("x".repeat(3000)).await.unwrap();
         }
     };
-    let (_, mut ws) = tokio::join!(ends(sends), doors.open());
+    let (_, mut ws) = tokio::join!(comes(sends), doors.open());
     assert!(
         matches!(event(&mut session).await, Event::Message(message) if message == "last words".into())
     );
     assert!(matches!(event(&mut session).await, Event::Down { .. }));
     assert!(matches!(event(&mut session).await, Event::Up { .. }));
-    let (flushed, ()) = tokio::join!(ends(session.flush()), async {
+    let (flushed, ()) = tokio::join!(comes(session.flush()), async {
         for _ in 0..3 {
             hears(&mut ws, &"x".repeat(3000)).await;
         }
@@ -636,7 +638,7 @@ async fn who_waits_to_send_on_a_broken_connection_holds_512_kib_of_what_comes_an
     );
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test(start_paused = true)] // polls each millisecond, and it may be for ever
 async fn recv_dropped_at_every_poll_loses_nothing_and_doubles_nothing() {
     for polls in 1..8 {
         let runs = Arc::new(AtomicUsize::new(0));
@@ -677,7 +679,7 @@ async fn recv_dropped_at_every_poll_loses_nothing_and_doubles_nothing() {
         let mut heard = Vec::new();
         let mut ups = 0;
         let mut downs = 0;
-        ends(async {
+        comes(async {
             loop {
                 match poll_times(session.recv_event(), polls) {
                     None => tokio::time::sleep(Duration::from_millis(1)).await,
@@ -711,7 +713,7 @@ async fn recv_dropped_at_every_poll_loses_nothing_and_doubles_nothing() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test(start_paused = true)] // polls each millisecond, and it may be for ever
 async fn send_and_flush_dropped_at_every_poll_lose_nothing_and_double_nothing() {
     for polls in 1..6 {
         let (connect, mut doors) = to("ws://a.example/", 256);
@@ -743,41 +745,41 @@ async fn send_and_flush_dropped_at_every_poll_lose_nothing_and_double_nothing() 
             tokio::time::sleep(Duration::from_millis(1)).await;
             assert!(begin.elapsed() < 100 * SECOND, "hangs");
         }
-        assert_eq!(ends(server).await.unwrap(), texts);
+        assert_eq!(comes(server).await.unwrap(), texts);
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_session_that_is_closed_stays_so() {
     // While it is up: behind what is queued.
     let (mut session, mut doors) = session(seconds());
     let mut ws = up(&mut session, &mut doors).await;
-    ends(session.send("the last")).await.unwrap();
+    comes(session.send("the last")).await.unwrap();
     let server = async {
         hears(&mut ws, "the last").await;
         assert!(ws.recv().await.unwrap().is_none());
         ws.close_info().unwrap().code
     };
     let (closed, code) =
-        ends(async { tokio::join!(session.close(CloseCode::new(4000), "done"), server) }).await;
+        comes(async { tokio::join!(session.close(CloseCode::new(4000), "done"), server) }).await;
     closed.unwrap();
     assert_eq!(code.as_u16(), 4000);
-    assert!(matches!(ends(session.recv()).await, Ok(None)));
+    assert!(matches!(comes(session.recv()).await, Ok(None)));
     assert!(matches!(
-        ends(session.send("late")).await,
+        comes(session.send("late")).await,
         Err(Error::Closed)
     ));
-    assert!(matches!(ends(session.flush()).await, Err(Error::Closed)));
+    assert!(matches!(comes(session.flush()).await, Err(Error::Closed)));
     settle().await;
     assert!(doors.0.try_recv().is_err());
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_session_that_is_closed_while_away_or_connecting_ends_at_once() {
     let (mut away, mut doors) = session(seconds());
     fails(&mut away, &mut doors).await;
-    ends(away.send("lost")).await.unwrap();
-    ends(away.close(CloseCode::NORMAL, "")).await.unwrap();
+    comes(away.send("lost")).await.unwrap();
+    comes(away.close(CloseCode::NORMAL, "")).await.unwrap();
     assert_eq!((away.queued(), away.dropped().closed), (0, 1));
     tokio::time::sleep(60 * SECOND).await;
     assert!(doors.0.try_recv().is_err());
@@ -785,12 +787,14 @@ async fn a_session_that_is_closed_while_away_or_connecting_ends_at_once() {
     let (mut connecting, mut doors) = session(seconds());
     assert!(poll_times(connecting.recv(), 1).is_none());
     let (_, mut stream) = doors.knock().await;
-    ends(connecting.close(CloseCode::NORMAL, "")).await.unwrap();
+    comes(connecting.close(CloseCode::NORMAL, ""))
+        .await
+        .unwrap();
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).await.unwrap(); // it is dropped
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_dead_server_is_noticed_by_the_heartbeat_and_left() {
     let (connect, mut doors) = to("ws://a.example/", 64 << 10);
     let options = Options::new().heartbeat(hybi::Heartbeat::default());
@@ -801,7 +805,7 @@ async fn a_dead_server_is_noticed_by_the_heartbeat_and_left() {
     up(&mut session, &mut doors).await;
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_connection_that_has_reached_its_age_is_replaced_whatever_the_server_answers() {
     let (connect, mut doors) = to("ws://a.example/", 64 << 10);
     let options = Options::new().max_lifetime(60 * SECOND);
@@ -819,7 +823,7 @@ async fn a_connection_that_has_reached_its_age_is_replaced_whatever_the_server_a
     up(&mut session, &mut doors).await;
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn a_close_frame_is_the_reason_even_if_a_write_has_failed_before_it_was_read() {
     let (connect, mut doors) = to("ws://a.example/", 4096);
     let mut session = connect.reconnect(Backoff::new());
@@ -828,13 +832,13 @@ async fn a_close_frame_is_the_reason_even_if_a_write_has_failed_before_it_was_re
     });
     raw.send(Frame::close(1012, "")).await.unwrap();
     drop(raw);
-    ends(session.send("fails")).await.unwrap();
+    comes(session.send("fails")).await.unwrap();
     let (why, retry_in) = down(&mut session).await;
     assert!(why.to_string().contains("1012"), "{why}");
     assert!(retry_in >= 5 * SECOND);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn what_nobody_has_seen_of_coming_and_going_takes_no_room() {
     let (connect, mut doors) = to("ws://a.example/", 256);
     let mut session = connect.reconnect(seconds());
@@ -856,10 +860,10 @@ async fn what_nobody_has_seen_of_coming_and_going_takes_no_room() {
         };
         assert!(poll_times(session.recv_event(), 1).is_none());
     };
-    ends(async { tokio::join!(server, client) }).await;
+    comes(async { tokio::join!(server, client) }).await;
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_session_can_be_driven_by_a_task_of_its_own() {
     let (mut session, mut doors) = session(seconds());
     let task = tokio::spawn(async move {
@@ -876,17 +880,17 @@ async fn a_session_can_be_driven_by_a_task_of_its_own() {
     }
     // The second one was dropped: 1001.
     let mut ws = doors.open().await;
-    ends(ws.close(CloseCode::NORMAL, "")).await.unwrap();
-    ends(task).await.unwrap().unwrap();
+    comes(ws.close(CloseCode::NORMAL, "")).await.unwrap();
+    comes(task).await.unwrap().unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn who_only_receives_sends_what_is_queued_too() {
     let (connect, mut doors) = to("ws://a.example/", 4096);
     let mut session = connect.reconnect(seconds());
     let mut ws = up(&mut session, &mut doors).await;
     for text in ["a", "b", "c"] {
-        ends(session.send(text.repeat(3000))).await.unwrap();
+        comes(session.send(text.repeat(3000))).await.unwrap();
     }
     // In a task of its own: nothing but the transport wakes the session.
     let server = tokio::spawn(async move {
@@ -897,30 +901,30 @@ async fn who_only_receives_sends_what_is_queued_too() {
         ws
     });
     let begin = Instant::now();
-    assert_eq!(ends(session.recv()).await.unwrap(), Some("thanks".into()));
+    assert_eq!(comes(session.recv()).await.unwrap(), Some("thanks".into()));
     assert!(begin.elapsed() < SECOND, "it took a timer to wake it");
     server.await.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn a_message_whose_last_byte_leaves_as_the_end_is_seen_is_not_sent_again() {
     let (connect, mut doors) = to("ws://a.example/", 4096);
     let mut session = connect.reconnect(seconds());
     let (_, mut raw) = tokio::join!(event(&mut session), async {
         shake(doors.knock().await.1).await
     });
-    ends(session.send("x".repeat(6000))).await.unwrap();
+    comes(session.send("x".repeat(6000))).await.unwrap();
     raw.take(4096).await.unwrap();
     raw.shutdown().await.unwrap();
     down(&mut session).await;
     assert_eq!(raw.rest().await.unwrap().len(), 4 + 4 + 6000 - 4096);
     assert_eq!(session.queued(), 0);
     let mut ws = up(&mut session, &mut doors).await;
-    ends(session.send("the next")).await.unwrap();
+    comes(session.send("the next")).await.unwrap();
     hears(&mut ws, "the next").await;
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn what_is_shown_of_a_session_is_not_secret() {
     let (connect, mut doors) = to("ws://alice:s@cret@a.example:81/?x=y@z", 1 << 16);
     let session = connect.reconnect(seconds());

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use hybi::test::{Frame, Peer, Script, pair_with};
+use hybi::test::{Frame, Script};
 use hybi::{
     CloseCode, Error, Message, Options, Permit, Receiver, Result, Role, SendError, Sender, State,
     WebSocket, drive,
@@ -16,7 +16,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::cancel::poll_times;
-use crate::support::{ends, numbers, server, server_with, settle, unmasked};
+use crate::fault::each_fault;
+use crate::support::{Peer, ends, numbers, pair_with, server, server_with, settle, unmasked};
 
 const _: () = {
     const fn is_sender<T: Clone + Send + Sync + 'static>() {}
@@ -177,7 +178,7 @@ async fn bulk_both_ways_with_every_half_in_a_task_of_its_own() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_blocked_sender_goes_on_when_the_peer_reads_though_nobody_polls_the_receiver() {
     let (mut peer, ws) = narrow();
     let (sender, receiver) = ws.split();
@@ -197,7 +198,7 @@ async fn a_blocked_sender_goes_on_when_the_peer_reads_though_nobody_polls_the_re
     drop(receiver);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_blocked_sender_goes_on_when_the_peer_reads_while_somebody_receives() {
     let (mut peer, ws) = narrow();
     let (sender, mut receiver) = ws.split();
@@ -220,7 +221,7 @@ async fn a_blocked_sender_goes_on_when_the_peer_reads_while_somebody_receives() 
     assert_eq!(received, Some("still there".into()));
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_waiting_receiver_writes_what_a_sender_could_not() {
     let (mut peer, ws) = narrow();
     let (sender, mut receiver) = ws.split();
@@ -233,7 +234,7 @@ async fn a_waiting_receiver_writes_what_a_sender_could_not() {
     reading.abort();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_sender_wakes_the_driver_of_a_busy_handler() {
     let (mut peer, ws) = narrow();
     let (sender, task) = driven(ws).await;
@@ -260,7 +261,7 @@ async fn a_sender_wakes_the_driver_of_a_busy_handler() {
     task.abort();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn what_is_said_outside_the_handler_leaves_in_one_write_with_what_it_says_itself() {
     let (ws, log) = server(Script::new());
     let task = tokio::spawn(drive(ws, |ws| async move {
@@ -295,7 +296,7 @@ async fn queue_up(sender: &Sender, count: usize) -> Vec<JoinHandle<Result<()>>> 
     tasks
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn first_come_first_served() {
     for is_driven in [false, true] {
         let (mut peer, ws) = narrow();
@@ -321,7 +322,7 @@ async fn first_come_first_served() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn there_is_one_permit_at_a_time() {
     let (mut peer, ws) = Peer::client();
     let (sender, _receiver) = ws.split();
@@ -340,7 +341,7 @@ async fn there_is_one_permit_at_a_time() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn a_dropped_permit_or_reserve_lets_the_next_one_go() {
     let (mut peer, ws) = narrow();
     let (sender, _task) = received(ws);
@@ -370,7 +371,7 @@ async fn a_dropped_permit_or_reserve_lets_the_next_one_go() {
     ends(task).await.unwrap().unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn feed_answers_full_while_somebody_waits_for_room() {
     let (mut peer, ws) = narrow();
     let (sender, _receiver) = ws.split();
@@ -389,7 +390,7 @@ async fn feed_answers_full_while_somebody_waits_for_room() {
     sender.feed("now").unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test(start_paused = true)] // 16 MiB
 async fn a_permit_carries_a_message_as_large_as_the_limit() {
     const LARGE: usize = 16 << 20;
     let (ws, mut peer) = pair_with(&Options::new().backlog(1), &Options::new(), 64 << 10);
@@ -402,7 +403,7 @@ async fn a_permit_carries_a_message_as_large_as_the_limit() {
     ends(task).await.unwrap().unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn commit_after_the_end_does_nothing() {
     for is_driven in [false, true] {
         for ending in 0..3 {
@@ -433,7 +434,7 @@ async fn commit_after_the_end_does_nothing() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn all_who_flush_end_when_all_has_left() {
     for is_driven in [false, true] {
         let (mut peer, ws) = narrow();
@@ -464,7 +465,7 @@ async fn flush_together(sender: &Sender, count: usize) -> Vec<JoinHandle<Result<
     tasks
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn all_who_flush_learn_of_a_broken_transport() {
     for is_driven in [false, true] {
         let (peer, ws) = narrow();
@@ -493,7 +494,7 @@ enum Ending {
     DriverDropped,
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn everybody_who_waits_is_woken_when_the_connection_ends() {
     use Ending::*;
     for ending in [
@@ -559,7 +560,7 @@ async fn everybody_who_waits_is_woken_when_the_connection_ends() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn who_waits_behind_a_permit_learns_of_the_end_though_the_permit_is_held() {
     for is_driven in [false, true] {
         let (_peer, ws) = Peer::client();
@@ -585,7 +586,7 @@ async fn who_waits_behind_a_permit_learns_of_the_end_though_the_permit_is_held()
 }
 
 /// The transport fails to write, and says nothing to who reads.
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_write_that_fails_is_told_to_the_receiver_in_another_task() {
     let broken = std::io::ErrorKind::BrokenPipe;
     let (ws, _log) = server(Script::new().write_error(broken));
@@ -597,7 +598,7 @@ async fn a_write_that_fails_is_told_to_the_receiver_in_another_task() {
     assert!(matches!(error, Error::Io(error) if error.kind() == broken));
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn the_deadline_for_closing_runs_while_a_receiver_waits_in_another_task() {
     let (_peer, ws) = Peer::client();
     let (sender, mut receiver) = ws.split();
@@ -608,7 +609,7 @@ async fn the_deadline_for_closing_runs_while_a_receiver_waits_in_another_task() 
     assert!(error.is_timeout(), "{error}");
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn the_deadline_for_writing_runs_while_a_receiver_waits_in_another_task() {
     let (_peer, ws) = narrow();
     let (sender, mut receiver) = ws.split();
@@ -619,7 +620,7 @@ async fn the_deadline_for_writing_runs_while_a_receiver_waits_in_another_task() 
     assert!(error.is_timeout(), "{error}");
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn who_flushes_does_not_hold_off_the_deadline_of_a_message_in_progress() {
     let options = Options::new()
         .message_timeout(Duration::from_secs(10))
@@ -650,7 +651,7 @@ impl Wake for Nothing {
     fn wake(self: Arc<Self>) {}
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn who_has_flushed_is_not_remembered() {
     let (ws, _log) = server(Script::new());
     let (sender, _receiver) = ws.split();
@@ -666,7 +667,7 @@ async fn who_has_flushed_is_not_remembered() {
     assert!(tasks.iter().all(|task| Arc::strong_count(task) == 1));
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn dropping_one_half_leaves_the_connection_open() {
     let (mut peer, ws) = Peer::client();
     let (sender, receiver) = ws.split();
@@ -694,7 +695,7 @@ async fn dropping_one_half_leaves_the_connection_open() {
     assert_eq!(Frame::decode_all(&rest), [Frame::close(1001, "")]);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn the_last_handle_of_a_driven_connection_closes_with_1000() {
     let (mut peer, ws) = Peer::client();
     let (sender, receiver, task) = driven_halves(ws).await;
@@ -716,7 +717,7 @@ async fn the_last_handle_of_a_driven_connection_closes_with_1000() {
     ends(task).await.unwrap().unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_driven_connection_is_closed_when_the_handler_has_dropped_all_handles() {
     let (mut peer, ws) = Peer::client();
     let task = tokio::spawn(drive(ws, |ws| async move {
@@ -730,7 +731,7 @@ async fn a_driven_connection_is_closed_when_the_handler_has_dropped_all_handles(
 
 /// Drops each call after so many polls, alone or while another waits, and repeats what was not
 /// queued.
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn send_and_reserve_dropped_at_every_poll_queue_whole_messages_or_nothing() {
     let options = Options::new().backlog(100);
     for polls in 0..300 {
@@ -758,7 +759,7 @@ async fn send_and_reserve_dropped_at_every_poll_queue_whole_messages_or_nothing(
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn flush_of_a_sender_dropped_at_every_poll_writes_every_byte_once() {
     for polls in 1..50 {
         let (ws, log) = server(Script::new().trickle());
@@ -774,7 +775,7 @@ async fn flush_of_a_sender_dropped_at_every_poll_writes_every_byte_once() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn calls_onto_a_driven_connection_dropped_at_every_poll_leave_the_stream_whole() {
     let options = Options::new().backlog(50);
     for polls in 0..20 {
@@ -809,7 +810,7 @@ async fn calls_onto_a_driven_connection_dropped_at_every_poll_leave_the_stream_w
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn an_id_belongs_to_one_connection_and_all_its_handles() {
     let (_peer, ws) = Peer::client();
     let (_other_peer, other) = Peer::client();
@@ -825,7 +826,7 @@ async fn an_id_belongs_to_one_connection_and_all_its_handles() {
     task.abort();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_sender_works_outside_of_a_runtime() {
     let (mut peer, ws) = narrow();
     let (sender, _receiver) = ws.split();
@@ -843,7 +844,7 @@ async fn a_sender_works_outside_of_a_runtime() {
     peer.take(64).await.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn a_backlog_of_nothing_still_lets_one_message_pass() {
     let (mut peer, mut ws) = Peer::of(hybi::Role::Client, &Options::new().backlog(0), 1024);
     ends(ws.send("hello")).await.unwrap();

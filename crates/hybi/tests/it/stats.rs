@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use hybi::test::{Frame, Peer};
+use hybi::test::Frame;
 use hybi::{Heartbeat, Options, Overflow, Role};
 use tokio::time::sleep;
 
-use crate::support::ends;
+use crate::fault::each_fault;
+use crate::support::{Peer, ends};
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn messages_and_bytes_are_counted_each_way() {
     let (mut peer, mut ws) = Peer::client();
     peer.send(Frame::text("hello")).await.unwrap();
@@ -26,7 +27,7 @@ async fn messages_and_bytes_are_counted_each_way() {
     assert_eq!(ws.sender().stats().buffered, 7);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn the_last_round_trip_is_told_whoever_has_pinged() {
     let every = Duration::from_secs(10);
     let options = Options::new().heartbeat(Heartbeat::every(every));
@@ -48,7 +49,7 @@ async fn the_last_round_trip_is_told_whoever_has_pinged() {
     assert!(!receiving.is_finished());
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn what_a_policy_drops_is_counted() {
     let options = Options::new().backlog(1000);
     let (_peer, ws) = Peer::of(Role::Client, &options, 64);

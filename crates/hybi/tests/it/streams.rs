@@ -4,12 +4,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use futures_util::{Sink, SinkExt, StreamExt, TryStreamExt, stream};
-use hybi::test::{Frame, Peer, Script, pair, pair_with};
+use hybi::test::{Frame, Script};
 use hybi::{Error, Message, Options, Overflow, ProtocolError, Receiver, Sender, State, WebSocket};
 use hybi::{Io, drive};
 
 use crate::cancel::poll_times;
-use crate::support::{ends, numbers, server_with, settle, unmasked};
+use crate::fault::each_fault;
+use crate::support::{Peer, ends, numbers, pair, pair_with, server_with, settle, unmasked};
 
 fn poll_ready(sink: &mut Sender) -> Poll<hybi::Result<()>> {
     Pin::new(sink).poll_ready(&mut Context::from_waker(Waker::noop()))
@@ -18,7 +19,7 @@ fn poll_ready(sink: &mut Sender) -> Poll<hybi::Result<()>> {
 /// A pair whose client sends until the transport and the backlog are full.
 fn full() -> (WebSocket, WebSocket) {
     let (mut client, server) = pair_with(&Options::new().backlog(100), &Options::new(), 64);
-    while poll_times(client.send(vec![0; 50]), 1).is_some() {}
+    while matches!(poll_times(client.send(vec![0; 50]), 1), Some(Ok(()))) {}
     (client, server)
 }
 
@@ -27,7 +28,7 @@ async fn echo<S: Io>(ws: WebSocket<S>) -> hybi::Result<()> {
     stream.forward(sink).await
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn split_forward_and_send_all_work_on_a_socket_driven_or_not() {
     for driven in [false, true] {
         let (client, server) = pair_with(&Options::new(), &Options::new(), 100);
@@ -51,7 +52,7 @@ async fn split_forward_and_send_all_work_on_a_socket_driven_or_not() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_stream_ends_with_a_clean_close_and_its_sink_closes_with_1000() {
     let (client, mut server) = pair();
     let (mut sender, mut receiver) = client.split();
@@ -78,7 +79,7 @@ async fn a_stream_ends_with_a_clean_close_and_its_sink_closes_with_1000() {
     assert!(matches!(sent, Err(Error::Closed)));
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_stream_gives_an_error_once_and_then_ends() {
     for driven in [false, true] {
         let (mut peer, ws) = Peer::client();
@@ -143,7 +144,7 @@ async fn order(client: &Sender, mut server: WebSocket) -> Vec<String> {
     names
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn sinks_and_those_who_send_are_served_in_the_order_in_which_they_came() {
     for driven in [false, true] {
         let (client, server) = full();
@@ -164,7 +165,7 @@ async fn sinks_and_those_who_send_are_served_in_the_order_in_which_they_came() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_sink_that_is_dropped_or_sends_otherwise_gives_up_its_place() {
     let (client, mut server) = full();
     let client = client.sender();
@@ -204,7 +205,7 @@ async fn a_sink_that_is_dropped_or_sends_otherwise_gives_up_its_place() {
     ends(async { tokio::join!(drain, send) }).await;
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_sink_waits_for_room_and_goes_no_more_than_one_message_over_it() {
     let (mut client, mut server) = full();
     let full = client.stats().buffered;
@@ -213,7 +214,9 @@ async fn a_sink_waits_for_room_and_goes_no_more_than_one_message_over_it() {
         assert!(poll_ready(sink).is_pending());
     }
     assert_eq!(client.stats().buffered, full);
-    while poll_times(server.recv(), 1).is_some() || poll_times(client.flush(), 1).is_none() {}
+    while matches!(poll_times(server.recv(), 1), Some(Ok(Some(_))))
+        || poll_times(client.flush(), 1).is_none()
+    {}
     let ready = sinks.iter_mut().map(poll_ready);
     assert_eq!(ready.filter(Poll::is_ready).count(), 1);
     Pin::new(&mut sinks[0])
@@ -228,7 +231,7 @@ async fn a_sink_waits_for_room_and_goes_no_more_than_one_message_over_it() {
     );
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_sink_with_another_policy_never_waits() {
     let (client, _server) = full();
     let mut sink = client.sender().overflow(Overflow::DropNewest);
@@ -239,7 +242,7 @@ async fn a_sink_with_another_policy_never_waits() {
     assert!(client.stats().dropped.newest > 0);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn a_sink_that_waits_is_told_of_the_end() {
     for driven in [false, true] {
         let (mut client, server) = full();
@@ -274,7 +277,7 @@ async fn a_sink_that_waits_is_told_of_the_end() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn the_futures_of_a_sink_dropped_at_every_poll_queue_the_whole_message_or_nothing() {
     let options = Options::new().backlog(100);
     for polls in 0..100 {

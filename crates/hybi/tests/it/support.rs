@@ -5,15 +5,28 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+use std::ops::{Deref, DerefMut};
+
 use hybi::test::{Frame, Log, Script};
 use hybi::{Options, Role, WebSocket};
+use tokio::io::{DuplexStream, duplex};
+
+use crate::fault;
 
 /// Runs a future that must end. On a paused clock a hang is found at once.
 pub(crate) async fn ends<T>(future: impl IntoFuture<Output = T>) -> T {
     let guard = Duration::from_secs(24 * 3600);
     tokio::time::timeout(guard, future)
         .await
-        .expect("hangs: nothing will wake it")
+        .expect(fault::HANGS)
+}
+
+/// Waits for what the other side does, which it does not where a fault has kept it from that.
+pub(crate) async fn comes<T>(future: impl IntoFuture<Output = T>) -> T {
+    let guard = Duration::from_secs(24 * 3600);
+    tokio::time::timeout(guard, future)
+        .await
+        .expect("does not come")
 }
 
 /// Lets all tasks run until each waits for something. For a paused clock only.
@@ -28,8 +41,71 @@ pub(crate) fn server(script: Script) -> (WebSocket<Script>, Log) {
 
 pub(crate) fn server_with(script: Script, options: &Options) -> (WebSocket<Script>, Log) {
     let log = script.log();
+    let script = fault::script(script);
     let ws = WebSocket::from_stream(script, Role::Server, options, &[]);
     (ws, log)
+}
+
+/// What an in-memory transport holds in each direction, as those of `hybi::test` do.
+const BUFFER: usize = 64 << 10;
+
+/// As `hybi::test::pair`, over transports that may be hit by a fault.
+pub(crate) fn pair() -> (WebSocket, WebSocket) {
+    pair_with(&Options::new(), &Options::new(), BUFFER)
+}
+
+/// As `hybi::test::pair_with`, over transports that may be hit by a fault.
+pub(crate) fn pair_with(
+    client: &Options,
+    server: &Options,
+    buffer: usize,
+) -> (WebSocket, WebSocket) {
+    let (a, b) = duplex(buffer);
+    let streams = (fault::stream(a).into(), fault::stream(b).into());
+    hybi::test::pair_over(streams, client, server)
+}
+
+/// As `hybi::test::Peer`; the transport of the WebSocket that it is the peer of may be hit by a
+/// fault.
+pub(crate) struct Peer(hybi::test::Peer);
+
+impl Peer {
+    pub(crate) fn client() -> (Self, WebSocket) {
+        Self::of(Role::Server, &Options::new(), BUFFER)
+    }
+
+    pub(crate) fn server() -> (Self, WebSocket) {
+        Self::of(Role::Client, &Options::new(), BUFFER)
+    }
+
+    pub(crate) fn of(role: Role, options: &Options, buffer: usize) -> (Self, WebSocket) {
+        let (ours, theirs) = duplex(buffer);
+        let plays = match role {
+            Role::Server => Role::Client,
+            Role::Client => Role::Server,
+        };
+        let theirs = fault::stream(theirs).into();
+        let ws = WebSocket::from_stream(theirs, role, options, &[]);
+        (Self::over(ours, plays), ws)
+    }
+
+    pub(crate) fn over(stream: DuplexStream, plays: Role) -> Self {
+        Self(hybi::test::Peer::over(stream, plays))
+    }
+}
+
+impl Deref for Peer {
+    type Target = hybi::test::Peer;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Peer {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
 }
 
 /// Frames as a client sends them, in one piece.

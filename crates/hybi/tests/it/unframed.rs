@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use hybi::test::{Frame, Peer};
+use hybi::test::Frame;
 use hybi::{
     CloseCode, Error, Heartbeat, Message, Overflow, Role, Sender, State, Timeout, WebSocket, drive,
 };
 
+use crate::fault::each_fault;
 use crate::overflow::{BACKLOG, SIZE, numbered, options, read, stuck};
-use crate::support::{ends, settle};
+use crate::support::{Peer, ends, settle};
 
 /// So many fit, the last of them unframed.
 const SOME: u8 = 13;
@@ -24,7 +25,7 @@ fn queue(sender: &Sender) {
     assert_eq!(stats.dropped, hybi::Dropped::default());
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_peer_that_closes_still_gets_them_before_the_answer() {
     for driven in [false, true] {
         let (mut peer, sender, task) = stuck(driven);
@@ -39,7 +40,7 @@ async fn a_peer_that_closes_still_gets_them_before_the_answer() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_peer_that_breaks_a_rule_is_told_so_behind_them() {
     for driven in [false, true] {
         let (mut peer, sender, task) = stuck(driven);
@@ -53,7 +54,7 @@ async fn a_peer_that_breaks_a_rule_is_told_so_behind_them() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_peer_that_breaks_a_rule_and_reads_nothing_is_given_up_with_them() {
     for driven in [false, true] {
         let (mut peer, sender, task) = stuck(driven);
@@ -66,7 +67,7 @@ async fn a_peer_that_breaks_a_rule_and_reads_nothing_is_given_up_with_them() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn an_abort_drops_them() {
     for driven in [false, true] {
         let (mut peer, sender, task) = stuck(driven);
@@ -83,7 +84,7 @@ async fn an_abort_drops_them() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn the_last_handle_that_goes_tries_one_write_of_them_and_aborts() {
     for room in [64, 1 << 16] {
         let (mut peer, ws) = Peer::of(Role::Server, &options(), room);
@@ -99,7 +100,7 @@ async fn the_last_handle_that_goes_tries_one_write_of_them_and_aborts() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_handler_that_returns_has_them_flushed_before_the_close() {
     let (mut peer, ws) = Peer::of(Role::Server, &options(), 64);
     let task = tokio::spawn(drive(ws, |ws| async move {
@@ -112,7 +113,7 @@ async fn a_handler_that_returns_has_them_flushed_before_the_close() {
     ends(task).await.unwrap().unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn flush_waits_for_them_too() {
     for driven in [false, true] {
         let (mut peer, sender, _task) = stuck(driven);
@@ -130,7 +131,7 @@ async fn flush_waits_for_them_too() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_peer_that_takes_nothing_is_given_up_with_them_after_60_s() {
     for driven in [false, true] {
         let (_peer, sender, task) = stuck(driven);
@@ -143,7 +144,7 @@ async fn a_peer_that_takes_nothing_is_given_up_with_them_after_60_s() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn under_close_an_undriven_connection_that_nobody_polls_holds_no_more_than_its_backlog() {
     let (_peer, ws) = Peer::of(Role::Server, &options(), 64);
     let (sender, _receiver) = ws.split();
@@ -169,7 +170,7 @@ async fn under_close_an_undriven_connection_that_nobody_polls_holds_no_more_than
     assert_eq!(kept - 1 + refused, 1000);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_ping_passes_them() {
     for driven in [false, true] {
         let (mut peer, sender, task) = stuck(driven);
@@ -194,7 +195,7 @@ async fn a_ping_passes_them() {
 
 /// Whoever waits for room while the backlog is full of what may be dropped is told when the
 /// connection closes, though the peer takes nothing.
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn who_waits_for_room_is_told_at_once_that_the_connection_is_closing() {
     for driven in [false, true] {
         for by_policy in [false, true] {
@@ -224,7 +225,7 @@ async fn who_waits_for_room_is_told_at_once_that_the_connection_is_closing() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn without_a_deadline_for_closing_who_waits_for_room_is_told_all_the_same() {
     let (_peer, ws) = Peer::of(Role::Server, &options().close_timeout(None), 64);
     let (sender, _receiver) = ws.split();
@@ -272,14 +273,14 @@ async fn slow_but_alive(overflow: Overflow) {
     ends(flood).await.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_peer_that_takes_a_full_backlog_slowly_is_not_taken_for_dead() {
     slow_but_alive(Overflow::Wait).await;
     slow_but_alive(Overflow::DropOldest).await;
 }
 
 /// A peer that is behind for long pings now and then, and is answered each time.
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_peer_that_is_always_behind_has_its_pings_answered_all_the_same() {
     for driven in [false, true] {
         let (mut peer, sender, task) = stuck(driven);

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::cancel::poll_times;
+use crate::fault::each_fault;
 use crate::support::{ends, masked, numbers, server, server_with, unmasked};
 
 /// A sender and who sees to the rest: a receiver that does nothing, or a driver.
@@ -66,7 +67,7 @@ fn counted(stats: &Stats) -> u64 {
     dropped.newest + dropped.oldest + dropped.conflated + dropped.closed
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn send_prepared_dropped_at_every_poll_has_queued_the_whole_message_or_nothing() {
     for driven in [false, true] {
         for polls in 0..60 {
@@ -141,7 +142,7 @@ async fn say_all(sender: &Sender<Script>, polls: usize) -> (Vec<usize>, Vec<usiz
     (kept, taken)
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn calls_under_each_policy_dropped_at_every_poll_keep_order_and_count() {
     let mut seen = hybi::Dropped::default();
     for driven in [false, true] {
@@ -179,7 +180,7 @@ async fn calls_under_each_policy_dropped_at_every_poll_keep_order_and_count() {
     );
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn send_under_close_dropped_at_every_poll_says_1013_behind_whole_messages() {
     for driven in [false, true] {
         for polls in 0..40 {
@@ -211,7 +212,7 @@ async fn send_under_close_dropped_at_every_poll_says_1013_behind_whole_messages(
 }
 
 /// Queues until messages wait unframed, and waits for room behind them.
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn reserve_behind_unframed_messages_dropped_at_every_poll_gives_its_turn_back() {
     for driven in [false, true] {
         for polls in (1..20).chain([100, 500]) {
@@ -249,7 +250,7 @@ async fn reserve_behind_unframed_messages_dropped_at_every_poll_gives_its_turn_b
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_round_trip_dropped_at_every_poll_disturbs_nothing() {
     for polls in 0..60 {
         let mut said: Vec<_> = (0..5).map(|n| Frame::pong(n.to_string())).collect();
@@ -405,7 +406,7 @@ async fn a_server_that_was_dropped_leaves_its_connections_to_the_broadcasts() {
     ends(reader).await.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_message_is_sent_once_whether_it_was_prepared_or_not() {
     let hands = hands(false, 1 << 20).await;
     let large = Message::from(vec![1; 20_000]);

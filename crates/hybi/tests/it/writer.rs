@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
-use hybi::test::{Frame, Opcode, Peer, Script};
+use hybi::test::{Frame, Opcode, Script};
 use hybi::{
     CloseCode, Error, Heartbeat, Kind, Message, Options, Overflow, Role, SendError, Sender,
     Timeout, WebSocket, drive,
@@ -13,7 +13,8 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::cancel::poll_times;
-use crate::support::{ends, masked, server_with, settle};
+use crate::fault::each_fault;
+use crate::support::{Peer, ends, masked, server_with, settle};
 
 async fn listen(mut ws: WebSocket) -> hybi::Result<()> {
     while ws.recv().await?.is_some() {}
@@ -56,7 +57,7 @@ async fn read(peer: &mut Peer) -> (Vec<Vec<u8>>, Option<u16>) {
     (messages, None)
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn message_and_write_dropped_at_every_poll_lose_and_double_nothing() {
     let options = Options::new().backlog(60);
     for polls in 1..150 {
@@ -96,7 +97,7 @@ async fn message_and_write_dropped_at_every_poll_lose_and_double_nothing() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_driven_write_dropped_at_every_poll_loses_and_doubles_nothing() {
     for polls in 1..20 {
         let (mut peer, sender, _task) = listening(true, &Options::new().backlog(60), 16);
@@ -119,14 +120,14 @@ async fn a_driven_write_dropped_at_every_poll_loses_and_doubles_nothing() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn pieces_of_every_size_pass_small_transports_of_both_roles() {
     const LEN: usize = 2000;
     let payload: Vec<u8> = (0..LEN).map(|n| n as u8).collect();
     let options = Options::new().backlog(100);
     for room in [1, 7, 64] {
         for piece in (1..20).chain([99, 100, 101, 125, 126, 127, 500, LEN]) {
-            let (a, mut b) = hybi::test::pair_with(&options, &options, room);
+            let (a, mut b) = crate::support::pair_with(&options, &options, room);
             let (writes, reads) = (payload.clone(), payload.clone());
             let writing = tokio::spawn(async move {
                 let mut a = a;
@@ -150,7 +151,7 @@ async fn pieces_of_every_size_pass_small_transports_of_both_roles() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn who_waits_to_send_is_served_in_order_after_the_message() {
     for driven in [false, true] {
         let (mut peer, sender, _task) = listening(driven, &Options::new(), 64);
@@ -174,7 +175,7 @@ async fn who_waits_to_send_is_served_in_order_after_the_message() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn messages_under_a_policy_wait_behind_a_message_up_to_the_backlog() {
     let policies = [
         Overflow::DropNewest,
@@ -208,7 +209,7 @@ async fn messages_under_a_policy_wait_behind_a_message_up_to_the_backlog() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn who_waits_for_room_is_not_passed_by_messages_that_may_be_dropped() {
     for driven in [false, true] {
         let (_peer, sender, _task) = listening(driven, &Options::new(), 64);
@@ -221,7 +222,7 @@ async fn who_waits_for_room_is_not_passed_by_messages_that_may_be_dropped() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_flood_behind_a_message_is_bounded_and_does_not_stop_its_writer() {
     let options = Options::new().backlog(2000);
     for driven in [false, true] {
@@ -253,7 +254,7 @@ async fn a_flood_behind_a_message_is_bounded_and_does_not_stop_its_writer() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn flush_waits_for_what_stands_behind_a_message() {
     for driven in [false, true] {
         let (mut peer, sender, _task) = listening(driven, &Options::new(), 1000);
@@ -272,7 +273,7 @@ async fn flush_waits_for_what_stands_behind_a_message() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_part_that_leaves_slowly_is_no_stall() {
     for driven in [false, true] {
         let (mut peer, sender, task) = listening(driven, &Options::new(), 1000);
@@ -301,7 +302,7 @@ async fn a_part_that_leaves_slowly_is_no_stall() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_writer_that_was_forgotten_is_a_write_stall() {
     for driven in [false, true] {
         for part in [None, Some("half")] {
@@ -322,7 +323,7 @@ async fn a_writer_that_was_forgotten_is_a_write_stall() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_handler_that_forgets_its_writer_and_returns_says_1011() {
     let (mut peer, ws) = Peer::client();
     let handler = |mut ws: WebSocket| async move {
@@ -337,7 +338,7 @@ async fn a_handler_that_forgets_its_writer_and_returns_says_1011() {
     ends(task).await.unwrap().unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_handler_that_ends_with_its_writer_open_says_1011() {
     for fails in [false, true] {
         let (mut peer, ws) = Peer::client();
@@ -367,7 +368,7 @@ enum End {
     PeerStops,
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_writer_learns_of_each_end_and_the_code_is_right() {
     use End::{Abort, Close, PeerCloses, PeerEnds, PeerStops, PeerViolates};
     for driven in [false, true] {
@@ -443,7 +444,7 @@ async fn ends_not<F: Future>(future: F) -> bool {
         .is_err()
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_heartbeat_passes_between_the_fragments_of_a_slow_message() {
     for driven in [false, true] {
         let options = Options::new().heartbeat(Heartbeat::default());
@@ -471,7 +472,7 @@ async fn a_heartbeat_passes_between_the_fragments_of_a_slow_message() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_peer_that_closes_or_breaks_a_rule_in_a_large_message_has_the_rest_and_the_code() {
     for driven in [false, true] {
         for (bytes, code) in [("88 82 00000000 0fa0", 4000), ("c1 80 00000000", 1002)] {
@@ -488,7 +489,7 @@ async fn a_peer_that_closes_or_breaks_a_rule_in_a_large_message_has_the_rest_and
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn parts_before_the_handshake_of_a_close_are_whole() {
     // The peer has closed when the last part is written, and nobody has seen it yet.
     let script = Script::new().read(masked(&[Frame::close(1000, "")])).eof();

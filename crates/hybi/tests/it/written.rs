@@ -5,7 +5,7 @@ use std::future::{pending, ready};
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use hybi::test::{Frame, Peer, pair_with};
+use hybi::test::Frame;
 use hybi::{
     Delivery, Error, Hub, Membership, Message, Options, Overflow, Prepared, Result, Role, Sender,
     Timeout, WebSocket, drive,
@@ -14,7 +14,8 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::support::{ends, settle, unmasked};
+use crate::fault::{self, each_fault};
+use crate::support::{Peer, ends, pair_with, settle, unmasked};
 
 async fn listen(mut ws: WebSocket) -> Result<()> {
     while ws.recv().await?.is_some() {}
@@ -46,7 +47,7 @@ async fn member(options: &Options, room: usize) -> Member {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_broadcast_in_a_runtime_that_ends_before_it_could_write_is_written_by_the_drivers() {
     let mut member = member(&Options::new(), 1 << 16).await;
     let (hub, sender) = (member.hub, member.sender);
@@ -72,7 +73,7 @@ async fn a_broadcast_in_a_runtime_that_ends_before_it_could_write_is_written_by_
     assert_eq!(sender.buffered(), 0);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_broadcast_into_a_runtime_that_has_ended_is_written_by_the_drivers() {
     let mut member = member(&Options::new(), 1 << 16).await;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -93,7 +94,7 @@ async fn a_broadcast_into_a_runtime_that_has_ended_is_written_by_the_drivers() {
     );
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_broadcast_from_a_thread_without_a_runtime_is_written_by_the_drivers() {
     let mut member = member(&Options::new(), 1 << 16).await;
     let hub = member.hub;
@@ -110,7 +111,7 @@ async fn a_broadcast_from_a_thread_without_a_runtime_is_written_by_the_drivers()
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_broadcast_that_blocks_has_the_deadline_for_writing() {
     let member = member(&Options::new(), 64).await;
     assert_eq!(member.hub.publish("room", vec![0; 1000]).queued, 1);
@@ -123,7 +124,7 @@ async fn a_broadcast_that_blocks_has_the_deadline_for_writing() {
     assert_eq!(member.hub.publish("room", "nobody").queued, 0);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_broadcast_that_blocks_goes_on_when_the_peer_reads() {
     let mut member = member(&Options::new(), 64).await;
     for round in 0..3 {
@@ -144,7 +145,7 @@ async fn a_broadcast_that_blocks_goes_on_when_the_peer_reads() {
 }
 
 /// The driver has stopped to read, so that only the broadcast can find out.
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_handler_learns_that_a_broadcast_could_not_be_written() {
     let (mut peer, ws) = Peer::of(Role::Server, &Options::new(), 1 << 20);
     let hub = Hub::new();
@@ -179,7 +180,7 @@ fn fill(hub: &Hub, message: &Prepared) -> usize {
 }
 
 /// The transport takes all of it, or only some.
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn who_waits_for_room_is_woken_when_a_broadcast_has_left() {
     for room in [1 << 16, 600] {
         let member = member(&Options::new().backlog(1000), room).await;
@@ -196,7 +197,7 @@ async fn who_waits_for_room_is_woken_when_a_broadcast_has_left() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn who_flushes_is_woken_when_a_broadcast_has_left() {
     let member = member(&Options::new(), 1 << 16).await;
     assert_eq!(member.hub.publish("room", "hello").queued, 1);
@@ -210,7 +211,7 @@ async fn who_flushes_is_woken_when_a_broadcast_has_left() {
     assert_eq!(member.sender.buffered(), 0);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn who_reads_is_not_called_slow_for_what_is_published_in_one_turn() {
     for overflow in [Overflow::Close, Overflow::DropNewest, Overflow::DropOldest] {
         let mut member = member(&Options::new().backlog(10_000), 1 << 20).await;
@@ -254,9 +255,9 @@ async fn of_many_who_read_none_is_called_slow_for_what_is_published_in_one_turn(
 }
 
 /// That it is one write cannot be seen from here, only that nobody had a turn in between.
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn broadcasts_of_one_turn_arrive_together() {
-    let (mut ours, theirs) = tokio::io::duplex(1 << 16);
+    let (theirs, mut ours) = fault::ours(1 << 16);
     let ws = WebSocket::from_stream(theirs.into(), Role::Server, &Options::new(), &[]);
     let hub = Hub::new();
     let _membership = hub.join("room", &ws.sender());

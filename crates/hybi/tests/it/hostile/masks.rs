@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use hybi::{CloseCode, Options, Role, WebSocket};
 
 use super::raw::{listen, next_frame};
+use crate::fault::each_fault;
 
-#[tokio::test]
+#[each_fault]
 async fn every_frame_of_a_client_has_a_fresh_mask_key() {
-    let (ours, mut theirs) = tokio::io::duplex(1 << 20);
+    let (ours, mut theirs) = crate::fault::ours(1 << 20);
     let mut ws = WebSocket::from_stream(ours, Role::Client, &Options::new(), &[]);
     for i in 0..1000 {
         ws.send(format!("message {i}")).await.unwrap();

@@ -1,5 +1,6 @@
 //! Those who keep the other side waiting in the opening handshake, and those who claim much.
 
+use crate::fault::{self, each_fault};
 use std::time::Duration;
 
 use hybi::{Client, Error, Forwarded, HandshakeError, Options, Server, Timeout};
@@ -19,7 +20,7 @@ async fn drip(mut stream: DuplexStream, first: Vec<u8>, then: &'static [u8]) {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn the_handshake_deadline_of_a_server_is_total_not_idle() {
     let request = Head::handshake().bytes();
     let requests: [(&[u8], &[u8]); 4] = [
@@ -29,7 +30,7 @@ async fn the_handshake_deadline_of_a_server_is_total_not_idle() {
         (&request[..100], b"X: y\r\n"),
     ];
     for (first, then) in requests {
-        let (ours, theirs) = tokio::io::duplex(1024);
+        let (ours, theirs) = fault::ours(1024);
         let peer = tokio::spawn(drip(theirs, first.to_vec(), then));
         let result = hybi::accept(ours).await;
         assert!(
@@ -41,7 +42,7 @@ async fn the_handshake_deadline_of_a_server_is_total_not_idle() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn the_handshake_deadline_of_a_client_is_total_not_idle() {
     let answers: [(&str, &[u8]); 4] = [
         ("HTTP/1.1 101 Switching Protocols\r\n", b"x: y\r\n"),
@@ -53,7 +54,7 @@ async fn the_handshake_deadline_of_a_client_is_total_not_idle() {
         ),
     ];
     for (first, then) in answers {
-        let (ours, theirs) = tokio::io::duplex(1024);
+        let (ours, theirs) = fault::ours(1024);
         let peer = tokio::spawn(drip(theirs, first.into(), then));
         let result = hybi::connect("ws://example.com").over(ours).await;
         assert!(
@@ -64,9 +65,9 @@ async fn the_handshake_deadline_of_a_client_is_total_not_idle() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_server_that_never_answers_meets_the_deadline() {
-    let (ours, _theirs) = tokio::io::duplex(1024);
+    let (ours, _theirs) = fault::ours(1024);
     let result = hybi::connect("ws://example.com").over(ours).await;
     assert!(
         matches!(result, Err(Error::Timeout(Timeout::Handshake))),
@@ -76,7 +77,7 @@ async fn a_server_that_never_answers_meets_the_deadline() {
 
 /// The body that a client finds when this much of an answer comes, and then one byte a second.
 async fn refused(options: Options, first: &str) -> Vec<u8> {
-    let (ours, mut theirs) = tokio::io::duplex(1 << 20);
+    let (ours, mut theirs) = fault::ours(1 << 20);
     theirs.write_all(first.as_bytes()).await.unwrap();
     let peer = tokio::spawn(drip(theirs, Vec::new(), b"."));
     let connect = hybi::connect("ws://example.com").options(options);
@@ -89,7 +90,7 @@ async fn refused(options: Options, first: &str) -> Vec<u8> {
     error.response().unwrap().body().to_vec()
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_body_that_drips_is_given_as_far_as_it_came() {
     let head = "HTTP/1.1 403 Forbidden\r\n";
     for framing in [

@@ -6,11 +6,12 @@ use hybi::{Stream, Timeout};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
+use crate::fault::{both, each_fault, ours};
 use crate::support::ends;
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_server_that_speaks_plain_http_is_found_out() {
-    let (a, mut b) = tokio::io::duplex(BUFFER);
+    let (a, mut b) = ours(BUFFER);
     let client = ClientTls::new().danger_accept_invalid_certs();
     let (refused, ()) = tokio::join!(client.connect(a.into(), "localhost"), async {
         let mut hello = [0; 100];
@@ -22,9 +23,9 @@ async fn a_server_that_speaks_plain_http_is_found_out() {
     has(&said(refused), "is it one for `ws:`?");
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_server_that_ends_in_the_handshake_is_no_fault_of_tls() {
-    let (a, b) = tokio::io::duplex(BUFFER);
+    let (a, b) = ours(BUFFER);
     drop(b);
     let client = ClientTls::new().danger_accept_invalid_certs();
     let error = client.connect(a.into(), "localhost").await.unwrap_err();
@@ -32,9 +33,9 @@ async fn a_server_that_ends_in_the_handshake_is_no_fault_of_tls() {
     assert!(error.is_retryable());
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_server_that_says_nothing_is_given_up() {
-    let (a, b) = tokio::io::duplex(BUFFER);
+    let (a, b) = ours(BUFFER);
     let a = std::sync::Mutex::new(Some(a));
     let client = ClientTls::new().danger_accept_invalid_certs();
     let connect = hybi::connect("wss://localhost/").connector(move |url| {
@@ -51,13 +52,13 @@ async fn a_server_that_says_nothing_is_given_up() {
     drop(b);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_connector_hands_an_error_of_tls_on() {
     let authority = Authority::new();
     let (client, server) = (ClientTls::new(), authority.server("localhost"));
     let client = client.root_certificate_pem(Authority::new().pem()).unwrap();
     let connect = hybi::connect("wss://localhost/").connector(move |_| {
-        let (a, b) = tokio::io::duplex(BUFFER);
+        let (a, b) = both(BUFFER);
         let (client, server) = (client.clone(), server.clone());
         tokio::spawn(async move { server.accept(b.into()).await.map(drop) });
         async move { Ok(client.connect(a.into(), "localhost").await?) }
@@ -65,10 +66,10 @@ async fn a_connector_hands_an_error_of_tls_on() {
     has(&said(ends(connect).await), "UnknownIssuer");
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn a_client_that_speaks_something_else_is_found_out_and_told() {
     let server = Authority::new().server("localhost");
-    let (mut a, b) = tokio::io::duplex(BUFFER);
+    let (b, mut a) = ours(BUFFER);
     let (refused, answer) = tokio::join!(server.accept(b.into()), async {
         a.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
         let mut answer = Vec::new();
@@ -81,10 +82,10 @@ async fn a_client_that_speaks_something_else_is_found_out_and_told() {
     assert_eq!(answer.first(), Some(&21));
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_client_that_failed_and_stays_is_left_after_two_seconds() {
     let server = Authority::new().server("localhost");
-    let (mut a, b) = tokio::io::duplex(BUFFER);
+    let (b, mut a) = ours(BUFFER);
     a.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     let began = tokio::time::Instant::now();
     said(ends(server.accept(b.into())).await);
@@ -92,7 +93,7 @@ async fn a_client_that_failed_and_stays_is_left_after_two_seconds() {
 }
 
 /// Runs in a process of its own, whose system has no authorities.
-#[tokio::test(start_paused = true)]
+#[each_fault]
 #[ignore = "run by the test below"]
 async fn without_authorities() {
     let authority = Authority::new();

@@ -1,8 +1,9 @@
 //! Which clients a server lets in.
 
 use super::*;
+use crate::fault::each_fault;
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn a_client_without_a_certificate_is_turned_away_and_told_so() {
     let authority = Authority::new();
     let server = authority.server("localhost");
@@ -12,7 +13,7 @@ async fn a_client_without_a_certificate_is_turned_away_and_told_so() {
     has(&said(server), "require_client_certificates");
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn a_client_with_a_certificate_of_somebody_else_is_turned_away_and_told_so() {
     let authority = Authority::new();
     let server = authority.server("localhost");
@@ -31,7 +32,7 @@ async fn a_client_with_a_certificate_of_somebody_else_is_turned_away_and_told_so
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_client_with_a_certificate_is_let_in_and_known() {
     let authority = Authority::new();
     let friend = authority.certify("friend");
@@ -49,7 +50,7 @@ async fn a_client_with_a_certificate_is_let_in_and_known() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_client_that_is_only_asked_may_stay_unknown() {
     let authority = Authority::new();
     let server = authority.server("localhost");

@@ -8,12 +8,13 @@ use hybi::{CloseCode, Initiator, Options, Role, Stream, Timeout};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
+use crate::fault::{both, each_fault};
 use crate::support::{ends, masked, settle, unmasked};
 
 /// Both ends of a TLS connection, without WebSockets: the client's, and the server's.
 async fn streams(buffer: usize) -> (Stream, Stream) {
     let authority = Authority::new();
-    let (a, b) = tokio::io::duplex(buffer);
+    let (a, b) = both(buffer);
     let (client, server) = (authority.client(), authority.server("localhost"));
     let (client, server) = tokio::join!(
         client.connect(a.into(), "localhost"),
@@ -41,7 +42,7 @@ fn frames(role: Role, frames: &[Frame]) -> Vec<u8> {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn the_end_is_said_to_the_peer_on_both_sides() {
     for role in [Role::Client, Role::Server] {
         let (mut ws, mut peer) = one_end(role).await;
@@ -65,7 +66,7 @@ async fn the_end_is_said_to_the_peer_on_both_sides() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_peer_that_ends_without_a_word_after_both_close_frames_is_clean() {
     for role in [Role::Client, Role::Server] {
         let (mut ws, mut peer) = one_end(role).await;
@@ -85,7 +86,7 @@ async fn a_peer_that_ends_without_a_word_after_both_close_frames_is_clean() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_peer_that_ends_without_a_word_before_is_not_clean() {
     for role in [Role::Client, Role::Server] {
         for says_so in [false, true] {
@@ -111,7 +112,7 @@ async fn a_peer_that_ends_without_a_word_before_is_not_clean() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_peer_that_takes_nothing_is_given_up_although_tls_holds_what_waits() {
     let (client, server) = streams(BUFFER).await;
     let time = Duration::from_secs(60);
@@ -124,7 +125,7 @@ async fn a_peer_that_takes_nothing_is_given_up_although_tls_holds_what_waits() {
     drop(server);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_flush_of_a_driven_end_waits_for_what_tls_holds() {
     let (client, mut server) = streams(BUFFER).await;
     let ws = WebSocket::from_stream(client, Role::Client, &Options::new(), &[]);

@@ -32,6 +32,7 @@ pub(crate) struct Identity {
 impl Authority {
     pub(crate) fn new() -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
+        crate::fault::costs(4_000);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let mut params = CertificateParams::default();
         let name = format!("authority {number}");
@@ -84,7 +85,7 @@ async fn meet(
     server: &ServerTls,
     host: &str,
 ) -> (Result<WebSocket>, Result<(WebSocket, TlsInfo)>) {
-    let (a, b) = tokio::io::duplex(BUFFER);
+    let (a, b) = crate::fault::both(BUFFER);
     tokio::join!(
         async {
             let stream = client.connect(a.into(), host).await?;

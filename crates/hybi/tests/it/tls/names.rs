@@ -1,5 +1,6 @@
 //! Several certificates, and new ones.
 
+use crate::fault::each_fault;
 use hybi::Message;
 
 use super::*;
@@ -12,7 +13,7 @@ async fn shows(server: &ServerTls, authority: &Authority, name: &str) -> bool {
     client.is_ok()
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn the_name_that_is_asked_for_picks_the_certificate() {
     let [first, exact, all] = [(); 3].map(|()| Authority::new());
     let one = exact.certify("One.site.test");
@@ -39,7 +40,7 @@ async fn the_name_that_is_asked_for_picks_the_certificate() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn a_new_certificate_is_shown_while_connections_with_the_old_one_go_on() {
     let [old, new] = [(); 2].map(|()| Authority::new());
     let server = old.server("localhost");
@@ -55,7 +56,7 @@ async fn a_new_certificate_is_shown_while_connections_with_the_old_one_go_on() {
     assert_eq!(message, Some(Message::from("still here")));
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_session_of_before_a_reload_is_not_resumed() {
     let authority = Authority::new();
     let (client, server) = (authority.client(), authority.server("localhost"));
@@ -65,7 +66,7 @@ async fn a_session_of_before_a_reload_is_not_resumed() {
     assert!(!info.is_resumed());
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_server_that_reloads_itself_stays_as_it_is() {
     let authority = Authority::new();
     let server = authority.server("localhost");
@@ -73,7 +74,7 @@ async fn a_server_that_reloads_itself_stays_as_it_is() {
     assert!(shows(&server, &authority, "localhost").await);
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_setting_leaves_clones_as_they_are() {
     let authority = Authority::new();
     let server = authority.server("localhost");

@@ -7,9 +7,10 @@ use hybi::{CloseCode, Error, Message, rustls};
 use rcgen::date_time_ymd;
 
 use super::*;
+use crate::fault::each_fault;
 use crate::support::{echo, ends};
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn text_and_a_mebibyte_are_echoed_through_a_narrow_pipe() {
     let authority = Authority::new();
     let (mut client, server, info) = opened(
@@ -33,7 +34,7 @@ async fn text_and_a_mebibyte_are_echoed_through_a_narrow_pipe() {
     ends(echoing).await.unwrap().unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_driven_server_echoes_a_mebibyte_through_a_narrow_pipe() {
     let authority = Authority::new();
     let (mut client, server, _) = opened(
@@ -50,7 +51,7 @@ async fn a_driven_server_echoes_a_mebibyte_through_a_narrow_pipe() {
     ends(driven).await.unwrap().unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault(counts)]
 async fn an_authority_that_is_not_trusted_is_refused_with_advice() {
     let client = Authority::new().client();
     let (refused, told) = meet(&client, &Authority::new().server("localhost"), "localhost").await;
@@ -66,7 +67,7 @@ async fn an_authority_that_is_not_trusted_is_refused_with_advice() {
     has(&said(told), "the client does not trust");
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn without_the_roots_of_the_system_only_those_given_are_trusted() {
     let authority = Authority::new();
     let server = authority.server("localhost");
@@ -84,7 +85,7 @@ async fn without_the_roots_of_the_system_only_those_given_are_trusted() {
     has(&none, "no root trust anchors");
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_root_is_given_in_der_too() {
     let authority = Authority::new();
     let der = authority.0.der().to_vec();
@@ -92,7 +93,7 @@ async fn a_root_is_given_in_der_too() {
     opened(&client, &authority.server("localhost"), "localhost").await;
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_certificate_of_another_day_is_refused() {
     let authority = Authority::new();
     for (from, to, why) in [(1990, 2000, "expired"), (3000, 3001, "not valid yet")] {
@@ -107,7 +108,7 @@ async fn a_certificate_of_another_day_is_refused() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_certificate_of_another_name_is_refused_unless_that_name_is_asked_for() {
     let authority = Authority::new();
     let server = authority.server("other.example");
@@ -119,12 +120,12 @@ async fn a_certificate_of_another_name_is_refused_unless_that_name_is_asked_for(
     assert_eq!(info.server_name(), Some("other.example"));
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn an_address_is_verified_and_not_asked_for() {
     let authority = Authority::new();
     for host in ["127.0.0.1", "::1"] {
         let server = authority.server(host);
-        let (a, b) = tokio::io::duplex(BUFFER);
+        let (a, b) = crate::fault::both(BUFFER);
         let client = authority.client();
         let (client, accepted) =
             tokio::join!(client.connect(a.into(), host), server.accept(b.into()));
@@ -136,7 +137,7 @@ async fn an_address_is_verified_and_not_asked_for() {
     has(&refused, "127.0.0.2");
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn a_certificate_that_signs_itself_is_refused_with_advice() {
     let server = |is_ca| {
         let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
@@ -159,7 +160,7 @@ async fn a_certificate_that_signs_itself_is_refused_with_advice() {
     has(&refused, "CA:FALSE");
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn the_dangerous_switch_takes_any_certificate() {
     let expired = Authority::new().certify_with("other.example", |params| {
         params.not_before = date_time_ymd(1990, 1, 1);
@@ -169,7 +170,7 @@ async fn the_dangerous_switch_takes_any_certificate() {
     opened(&client, &expired.server(), "localhost").await;
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn the_dangerous_switch_takes_no_certificate_from_who_has_not_its_key() {
     use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
     use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -196,7 +197,7 @@ async fn the_dangerous_switch_takes_no_certificate_from_who_has_not_its_key() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn connections_of_one_client_resume_its_sessions() {
     let authority = Authority::new();
     let (client, server) = (authority.client(), authority.server("localhost"));
@@ -210,7 +211,7 @@ async fn connections_of_one_client_resume_its_sessions() {
     assert!(!info.is_resumed());
 }
 
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn configurations_of_ones_own_are_used_as_they_are() {
     let authority = Authority::new();
     let mut roots = rustls::RootCertStore::empty();
@@ -233,7 +234,7 @@ async fn configurations_of_ones_own_are_used_as_they_are() {
 }
 
 #[cfg(feature = "webpki-roots")]
-#[tokio::test(start_paused = true)]
+#[each_fault]
 async fn the_list_of_mozilla_takes_roots_beside_it() {
     let authority = Authority::new();
     let client = ClientTls::new().webpki_roots();
