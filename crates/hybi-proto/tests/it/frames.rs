@@ -555,6 +555,7 @@ fn plain_is_a_whole_message_of_at_most_8_kib_in_its_shortest_form() {
         (long((8 << 10) + 1), false),
         ([&[0x82, 126, 0, 125][..], &[7; 125]].concat(), false),
         (fragment, false),
+        (frame(0x82, b"\xff"), true),
         (frame(0x81, b"\xff"), false),
     ] {
         for mut ws in both() {
