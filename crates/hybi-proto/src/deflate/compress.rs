@@ -160,8 +160,8 @@ fn store(piece: &[u8], out: &mut Vec<u8>) {
 
 #[cfg(all(test, feature = "deflate"))]
 mod tests {
-    use super::super::zlib::Inflate;
     use super::*;
+    use crate::deflate::zlib::Inflate;
 
     #[test]
     #[cfg_attr(miri, ignore)] // nothing unsafe, and much to do

@@ -621,6 +621,8 @@ fn a_read_buffer_that_was_lent_comes_back_and_what_is_unread_stays() {
         ws.conn.lend_inbox(Vec::with_capacity(1 << 10));
         ws.conn.inbox().put_slice(&[&whole[..], &half].concat());
         assert_eq!(ws.conn.next_plain(), Some("a".into()));
+        let room = (1 << 10) - whole.len() - half.len();
+        assert_eq!(ws.conn.inbox().remaining_mut(), room);
         let buffer = ws.conn.reclaim_inbox();
         assert!(buffer.capacity() >= 1 << 10);
         assert_eq!(ws.conn.unread(), half.len());
