@@ -543,6 +543,36 @@ fn what_is_plain_comes_at_once_and_all_else_is_left_for_next() {
 }
 
 #[test]
+fn plain_is_a_whole_message_of_at_most_8_kib_in_its_shortest_form() {
+    let long = |len| frame(0x82, &vec![7; len]);
+    let mut fragment = long(1);
+    fragment[0] = 0x02;
+    for (bytes, plain) in [
+        (long(0), true),
+        (long(125), true),
+        (long(126), true),
+        (long(8 << 10), true),
+        (long((8 << 10) + 1), false),
+        ([&[0x82, 126, 0, 125][..], &[7; 125]].concat(), false),
+        (fragment, false),
+        (frame(0x82, b"\xff"), true),
+        (frame(0x81, b"\xff"), false),
+    ] {
+        for mut ws in both() {
+            let bytes = ws.written(&bytes);
+            ws.conn.lend_inbox(Vec::with_capacity(bytes.len()));
+            let (last, front) = bytes.split_last().unwrap();
+            ws.conn.inbox().put_slice(front);
+            assert_eq!(ws.conn.next_plain(), None);
+            ws.conn.inbox().put_slice(&[*last]);
+            let found = ws.conn.next_plain();
+            assert_eq!(found.is_some(), plain, "{:x?}", &bytes[..4]);
+            assert_eq!(ws.conn.unread(), if plain { 0 } else { bytes.len() });
+        }
+    }
+}
+
+#[test]
 fn a_client_takes_its_keys_from_another_source_and_a_server_needs_none() {
     for mut ws in both() {
         ws.conn.set_mask_source(|| [0; 4]);
@@ -591,6 +621,8 @@ fn a_read_buffer_that_was_lent_comes_back_and_what_is_unread_stays() {
         ws.conn.lend_inbox(Vec::with_capacity(1 << 10));
         ws.conn.inbox().put_slice(&[&whole[..], &half].concat());
         assert_eq!(ws.conn.next_plain(), Some("a".into()));
+        let room = (1 << 10) - whole.len() - half.len();
+        assert_eq!(ws.conn.inbox().remaining_mut(), room);
         let buffer = ws.conn.reclaim_inbox();
         assert!(buffer.capacity() >= 1 << 10);
         assert_eq!(ws.conn.unread(), half.len());

@@ -196,6 +196,8 @@ fn every_fault_of_a_request_has_its_status() {
         (400, &[("Host", "Host: u@a")]),
         (400, &[("Host", "Host: a:b")]),
         (400, &[("Host", "Host: a:65536")]),
+        (400, &[("Host", "Host: a:+80")]),
+        (400, &[("Host", "Host: a:-0")]),
         (400, &[("Host", "Host: [::1")]),
         (400, &[("Host", "Host: [a]")]),
         (400, &[("Host", "Host: [::1]a")]),

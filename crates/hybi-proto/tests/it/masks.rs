@@ -17,7 +17,7 @@ fn lengths() -> impl Iterator<Item = usize> {
 
 /// Every place of a short text, and of a long one those around its ends and some between.
 fn places(len: usize) -> impl Iterator<Item = usize> {
-    (0..len).filter(move |&at| len <= 140 || at < 40 || at + 40 > len || at % 197 == 0)
+    (0..len).filter(move |&at| len <= 140 || at < 20 || at + 20 > len || at % 997 == 0)
 }
 
 /// Whether the text is valid, which all ways to check it have to find.
@@ -82,4 +82,11 @@ fn a_message_of_such_bytes_is_refused_at_both_ends() {
             }
         }
     }
+}
+
+#[test]
+fn a_message_that_would_be_text_had_it_no_mask_is_refused() {
+    let [mut server, _] = both();
+    let masked = b"\x81\x84\x80\x80\x80\x80abcd".to_vec();
+    assert_eq!(server.events([masked]), [Error(ProtocolError::InvalidUtf8)]);
 }
