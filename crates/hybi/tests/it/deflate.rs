@@ -16,7 +16,9 @@ use crate::fault::{self, each_fault};
 use crate::support::{echo, ends, pair, pair_with, settle};
 
 pub(crate) fn deflating() -> Options {
-    Options::new().deflate(Deflate::default())
+    // Those of the process are for all tests: a paused clock goes on while others hold them.
+    let options = Options::new().deflate_concurrency(10);
+    options.deflate(Deflate::default())
 }
 
 /// A client and a server that compress.

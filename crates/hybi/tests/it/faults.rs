@@ -1,4 +1,5 @@
-//! Every operation of the transport in turn fails, is short, or is pending.
+//! Every operation of the transport in turn fails, is short, or is pending: what is told of it, how
+//! often, and what has left by then. That all other tests survive it too is for `fault` to see.
 
 use std::io::ErrorKind;
 

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use hybi::{
@@ -296,9 +297,9 @@ async fn a_refusal_of_the_proxys_is_told_with_its_body() {
 
 #[tokio::test]
 async fn an_answer_that_is_none_is_the_proxys_fault() {
-    let endless: &'static str = Box::leak("x".repeat(1 << 20).into_boxed_str());
-    let heads: &'static str = "HTTP/1.1 103 Wait\r\n\r\n".repeat(9).leak();
-    for http in ["SSH-2.0-x\r\n", endless, heads, "HTTP/1.1 200 OK\n\n"] {
+    static ENDLESS: LazyLock<String> = LazyLock::new(|| "x".repeat(1 << 20));
+    static HEADS: LazyLock<String> = LazyLock::new(|| "HTTP/1.1 103 Wait\r\n\r\n".repeat(9));
+    for http in ["SSH-2.0-x\r\n", &ENDLESS, &HEADS, "HTTP/1.1 200 OK\n\n"] {
         let (_server, proxy) = fixture(Manner { http, ..OPEN }).await;
         let client = Client::new().proxy(proxy.proxy("http://HERE"));
         let error = fails(&client, "ws://chat.example/").await;
