@@ -92,6 +92,14 @@ pub(crate) struct Serve {
     #[arg(long, conflicts_with = "unix")]
     pub(crate) reuse_port: bool,
 
+    /// Path, as /chat or /rooms/{name}, where what a client sends goes to all that are connected
+    /// to the same path, itself too, rather than back; may be given again
+    ///
+    /// A client that does not read what the others send is closed with 1013 when 1 MiB waits for
+    /// it. Processes that share a port do not share their clients.
+    #[arg(long, value_name = "PATH", value_parser = path)]
+    pub(crate) broadcast: Vec<String>,
+
     /// Worker threads [default: one for each core]
     #[arg(long, value_name = "N", value_parser = threads)]
     pub(crate) threads: Option<usize>,
@@ -116,6 +124,7 @@ impl Default for Serve {
             origin: Vec::new(),
             unix: None,
             reuse_port: false,
+            broadcast: Vec::new(),
             threads: None,
         }
     }
@@ -275,6 +284,13 @@ fn origin(text: &str) -> Result<String, String> {
     }
 }
 
+fn path(text: &str) -> Result<String, String> {
+    match text.starts_with('/') {
+        true => Ok(text.to_owned()),
+        false => Err("a path begins with a slash".into()),
+    }
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse() {
         Ok(seconds @ 0..=MAX_SECONDS) => Ok(Duration::from_secs(seconds)),
@@ -381,6 +397,7 @@ mod tests {
             &["serve", "--tls-cert", "a.pem"],
             &["serve", "--tls-key", "a.pem"],
             &["serve", "--unix", "a", "--port", "1"],
+            &["serve", "--broadcast", "chat"],
             &["connect", "ws://h/", "--cert", "a.pem"],
             &["connect", "ws://h/", "--unix", "a", "--proxy", "env"],
             &["connect", "ws://h/", "--no-deflate", "--deflate-level", "1"],

@@ -8,6 +8,7 @@ mod report;
 mod lines;
 mod stop;
 mod args;
+mod broadcast;
 mod serve;
 mod talk;
 mod session;

@@ -1,4 +1,6 @@
 //! `hybi serve`: every message is sent back, and `GET /` is a page to try it.
+//!
+//! What goes to many is [`broadcast`]'s.
 
 use std::error::Error as _;
 use std::io::{self, Write};
@@ -9,6 +11,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hybi::{Deflate, Error, Heartbeat, Options, Origins, Server, ServerTls, WebSocket};
 
 use crate::args::Serve;
+use crate::broadcast;
 use crate::escape::escape;
 use crate::report::{Status, causes, complain, say};
 use crate::stop::Stop;
@@ -40,7 +43,7 @@ pub(crate) async fn run(args: Serve, program: &str) -> Status {
     if let Some(tls) = tls {
         server = server.tls(tls);
     }
-    let serving = server
+    let serving = broadcast::route(server, &args.broadcast)
         .options(options(&args))
         .origins(origins(&args))
         .fallback(|request: Request<()>| plain(&request))
@@ -193,10 +196,15 @@ fn greet(server: &Server, args: &Serve, program: &str) {
                 Some(_) => ("wss", "https"),
                 None => ("ws", "http"),
             };
+            let broadcasts = args
+                .broadcast
+                .iter()
+                .map(|path| format!("hybi broadcasts at {ws}://{at}{path}\n"));
             format!(
-                "hybi echoes at {ws}://{at}/\n\
+                "hybi echoes at {ws}://{at}/\n{}\
                  open in a browser: {http}://{at}/\n\
-                 or type in another terminal: {program} connect {ws}://{at}/\n"
+                 or type in another terminal: {program} connect {ws}://{at}/\n",
+                broadcasts.collect::<String>()
             )
         }
         (None, Err(error)) => return complain("the address is not known", &error),

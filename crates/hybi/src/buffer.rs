@@ -11,7 +11,16 @@ use std::thread::LocalKey;
 thread_local! {
     static READ: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     static WRITE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-    static SMALL: Cell<Vec<Vec<u8>>> = const { Cell::new(Vec::new()) };
+    static SMALL: Cell<Smalls> = const { Cell::new(Smalls { kept: Vec::new(), lent: 0 }) };
+}
+
+/// The small buffers of a thread.
+#[derive(Default)]
+struct Smalls {
+    kept: Vec<Vec<u8>>,
+    /// So many were lent and have not come back. A buffer of a connection's own comes back, too,
+    /// and where none is lent, nobody would ever take it.
+    lent: usize,
 }
 
 /// Large, for the sake of few system calls: four messages of 64 KiB, with their headers. Pages that
@@ -19,7 +28,8 @@ thread_local! {
 const READ_SIZE: usize = 272 << 10;
 const WRITE_SIZE: usize = 64 << 10;
 
-/// For what is queued from outside until the connection's turn comes. So many are kept.
+/// For what is queued from outside until the connection's turn comes. So many are kept, of those
+/// that were lent.
 const SMALL_SIZE: usize = 1 << 10;
 const SMALLS: usize = 256;
 
@@ -47,9 +57,10 @@ pub(crate) fn keep_read(buffer: Vec<u8>) {
 /// One of the thread's small buffers for outgoing frames.
 pub(crate) fn small() -> Vec<u8> {
     let small = SMALL.try_with(|cell| {
-        let mut all = cell.take();
-        let small = all.pop();
-        cell.set(all);
+        let mut smalls = cell.take();
+        let small = smalls.kept.pop();
+        smalls.lent += 1;
+        cell.set(smalls);
         small
     });
     small
@@ -73,11 +84,14 @@ fn keep_small(buffer: Vec<u8>) {
         return;
     }
     let _ = SMALL.try_with(|cell| {
-        let mut all = cell.take();
-        if all.len() < SMALLS {
-            all.push(buffer);
+        let mut smalls = cell.take();
+        if smalls.lent > 0 {
+            smalls.lent -= 1;
+            if smalls.kept.len() < SMALLS {
+                smalls.kept.push(buffer);
+            }
         }
-        cell.set(all);
+        cell.set(smalls);
     });
 }
 
@@ -95,5 +109,26 @@ fn keep(cell: &'static LocalKey<Cell<Vec<u8>>>, size: usize, buffer: Vec<u8>) {
     if (size..=KEEP).contains(&buffer.capacity()) {
         // While the thread ends there is no cell any more, and the buffer goes with it.
         let _ = cell.try_with(|cell| cell.set(buffer));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_buffer_that_was_lent_is_lent_again() {
+        let buffer = small();
+        let at = buffer.as_ptr();
+        keep_write(buffer);
+        assert_eq!(small().as_ptr(), at);
+    }
+
+    #[test]
+    fn a_small_buffer_that_was_not_lent_is_not_kept() {
+        for _ in 0..2 {
+            keep_write(Vec::with_capacity(3 * SMALL_SIZE));
+        }
+        assert_eq!(small().capacity(), SMALL_SIZE);
     }
 }

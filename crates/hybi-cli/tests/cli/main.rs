@@ -13,6 +13,7 @@ use std::time::Duration;
 use hybi::session::Event;
 use hybi::{Backoff, CloseCode, Message, Server, Session};
 
+mod broadcast;
 mod escapes;
 mod ways;
 
