@@ -97,6 +97,8 @@ pub(crate) struct Link<S> {
     cut: bool,
     /// The transport may hold back some of what was written, as TLS does while a socket is full.
     held: bool,
+    /// A write has failed: the transport is not asked to write any more, only to read.
+    broken: bool,
     deadlines: Deadlines,
     pings: Option<Box<Pings>>,
     /// Of the last ping that was answered, in nanoseconds.
@@ -183,6 +185,7 @@ impl<S: Io> Link<S> {
             told: false,
             cut: false,
             held: false,
+            broken: false,
             deadlines: Deadlines::new(options.clone()),
             pings: None,
             round_trip: None,
