@@ -81,6 +81,10 @@ impl<S: Io> Link<S> {
     /// As [`poll_drain`](Self::poll_drain), as far as it is framed.
     pub(super) fn poll_write(&mut self) -> Poll<()> {
         self.see_waker();
+        if self.broken {
+            self.give_up();
+            return Poll::Ready(());
+        }
         let Some(io) = &mut self.io else {
             return Poll::Ready(());
         };
@@ -133,7 +137,7 @@ impl<S: Io> Link<S> {
     #[inline]
     pub(crate) fn poll_flush(&mut self) -> Poll<()> {
         let drained = self.poll_drain();
-        if !self.connection.outbox().is_empty() {
+        if self.broken || !self.connection.outbox().is_empty() {
             return drained;
         }
         let Some(io) = &mut self.io else {
@@ -167,16 +171,20 @@ impl<S: Io> Link<S> {
         if self.connection.state() != State::Closed {
             self.fault.get_or_insert_with(|| Box::new(Error::Io(error)));
         }
-        self.cut |= self.connection.buffered() > 0;
+        self.broken = true;
+        self.give_up();
         self.held = false;
+        self.deadlines.note(Owed::Write, false);
+        // A transport that fails to write need not wake who reads, in another task.
+        self.waker.wake_by_ref();
+    }
+
+    /// What waits to leave never does.
+    #[cold]
+    fn give_up(&mut self) {
+        self.cut |= self.connection.buffered() > 0;
         self.connection.clear();
         self.offloaded = None;
-        self.deadlines.note(Owed::Write, false);
-        // A transport that fails to write need not wake who reads, in another task. Once: one that
-        // has ended may wait for its peer and flush again at each turn, and each would be the next.
-        if !std::mem::replace(&mut self.broken, true) {
-            self.waker.wake_by_ref();
-        }
     }
 
     /// Reads once into the inbox, through the thread's buffer; true if bytes came. What nobody

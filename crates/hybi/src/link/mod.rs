@@ -97,7 +97,7 @@ pub(crate) struct Link<S> {
     cut: bool,
     /// The transport may hold back some of what was written, as TLS does while a socket is full.
     held: bool,
-    /// The transport has failed to write, and those who wait were told.
+    /// A write has failed: the transport is not asked to write any more, only to read.
     broken: bool,
     deadlines: Deadlines,
     pings: Option<Box<Pings>>,

@@ -1,6 +1,8 @@
 //! The closing handshake, and what comes after it.
 
+use std::future::poll_fn;
 use std::io::ErrorKind;
+use std::pin::pin;
 
 use hybi::test::{Fault, Frame, Script};
 use hybi::{CloseCode, Error, Event, Initiator, Options, Role, SendError, State, WebSocket, drive};
@@ -180,6 +182,40 @@ async fn the_end_of_the_transport_without_a_close_is_an_error_once() {
         assert_eq!(info.code, CloseCode::ABNORMAL);
         assert_eq!(info.initiator, Initiator::Peer);
         assert!(!info.clean);
+    }
+}
+
+/// Its deadline ends it: it is not asked again and again until then.
+#[tokio::test(start_paused = true)]
+async fn a_transport_that_fails_to_flush_after_the_close_and_is_silent_is_left_alone() {
+    for role in [Role::Server, Role::Client] {
+        for driven in [false, true] {
+            let key = (role == Role::Server).then_some([1, 2, 3, 4]);
+            let script = Script::new()
+                .read(Frame::close(1000, "").encode(key))
+                .write(100)
+                .write_error(ErrorKind::BrokenPipe);
+            let log = script.log();
+            let ws = WebSocket::from_stream(script, role, &Options::new(), &[]);
+            let user = |mut ws: WebSocket<Script>| async move {
+                assert_eq!(ws.recv().await?, None);
+                Ok(())
+            };
+            let mut run = pin!(async {
+                match driven {
+                    true => drive(ws, user).await,
+                    false => user(ws).await,
+                }
+            });
+            let mut polls = 0;
+            let counted = poll_fn(|cx| {
+                polls += 1;
+                assert!(polls < 100, "it spins");
+                run.as_mut().poll(cx)
+            });
+            ends(counted).await.unwrap();
+            assert!(log.is_dropped());
+        }
     }
 }
 
