@@ -121,7 +121,8 @@ mod tests {
         let buffer = small();
         let at = buffer.as_ptr();
         keep_write(buffer);
-        assert_eq!(small().as_ptr(), at);
+        let again = small();
+        assert_eq!(again.as_ptr(), at);
     }
 
     #[test]
