@@ -239,7 +239,7 @@ fn watch() -> mpsc::Sender<Hit> {
     std::thread::spawn(move || {
         let mut hit = None;
         loop {
-            match told.recv_timeout(Duration::from_secs(120)) {
+            match told.recv_timeout(Duration::from_secs(300)) {
                 Ok(next) => hit = Some(next),
                 Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {
