@@ -20,7 +20,7 @@ folder=$PWD/.cache/proxies
 mkdir -p "$folder" "$peers_folder/logs"
 rm -f "$folder"/*.log "$folder"/hybi.sock
 # A try takes less than a second; this only ends one that hangs.
-guard=(timeout --kill-after=10 60)
+guard=(timeout --kill-after=10 120)
 
 if ! { install_debian nginx && install_debian haproxy && install_python hypercorn; }; then exit; fi
 nginx -v

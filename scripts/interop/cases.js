@@ -171,7 +171,7 @@ async function run(peer, url, line) {
 }
 
 // As `run`, but whatever goes wrong is what became of it; `guard` only ends what hangs.
-async function became(peer, url, line, guard = 20000) {
+async function became(peer, url, line, guard = 60000) {
   let timer
   const hangs = new Promise((_, reject) => { timer = setTimeout(reject, guard, new Error('hangs')) })
   try {

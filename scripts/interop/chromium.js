@@ -20,7 +20,7 @@ const { chromium } = require('playwright-core')
 const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
 const AT_ONCE = 4
 // Only what hangs is ended by it.
-const GUARD = 20000
+const GUARD = 60000
 
 async function browse(use) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'hybi-chromium-'))

@@ -48,7 +48,7 @@ CLOSES = ((1000, 0), (1000, 1), (3000, 2), (4999, 123))
 # What a server may say, and a browser's page may not.
 CLOSED = ((1001, 0), (1011, 20), (1014, 3), *CLOSES)
 # A log is written before the client is done, nearly always.
-GUARD = 20
+GUARD = 60
 
 
 def reason(length):

@@ -22,7 +22,7 @@ declare -A program=(
     [chromium]="node scripts/interop/chromium.js"
 )
 # A try takes seconds; this only ends one that hangs.
-try_guard=(timeout --kill-after=10 150)
+try_guard=(timeout --kill-after=10 400)
 
 build_hybi_interop() {
     [ -n "${HYBI_INTEROP:-}" ] || cargo build --release --quiet -p hybi-interop

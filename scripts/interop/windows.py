@@ -15,7 +15,7 @@ import struct
 import sys
 import zlib
 
-GUARD = 20
+GUARD = 60
 TAIL = b"\x00\x00\xff\xff"
 # What may be referred to beyond the window goes unnoticed as long as it is still in the buffer of
 # the output. So that buffer is small.

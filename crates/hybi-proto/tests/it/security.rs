@@ -26,7 +26,10 @@ impl Sources {
                 let above = text[..line].lines().rev().map(str::trim_start);
                 let attributes = |line: &&str| line.starts_with("#[") || line.starts_with("//");
                 let mut above = above.take_while(attributes);
-                above.any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"))
+                above.any(|line| {
+                    let test = ["#[test]", "#[tokio::test", "#[each_fault"];
+                    test.iter().any(|test| line.starts_with(test))
+                })
             })
         };
         self.of(package).any(|(path, text)| {
