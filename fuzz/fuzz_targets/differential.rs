@@ -84,7 +84,8 @@ fn judge(input: &Input<'_>, stream: &[u8], limit: usize, most: usize) {
     read(&mut theirs, &mut heard, &mut verdict);
     let fault = ours.events.last().and_then(|event| event.as_ref().err());
     let made_up = vec![0; limit + 14];
-    if fault.is_some() && verdict.is_none() {
+    let has_closed = matches!(heard.last(), Some(Event::Close(_)));
+    if fault.is_some() && verdict.is_none() && !has_closed {
         theirs.get_mut().input = &made_up;
         read(&mut theirs, &mut heard, &mut verdict);
     }
