@@ -14,7 +14,7 @@ cd "$(dirname "$0")/.."
 # programs, builds in target/release, and mostly waits.
 rows=(
     "test clippy scalar bare coverage fmt features docs tree deny package shuttle miri"
-    "autobahn interop fuzz idle instructions"
+    "autobahn interop fuzz soak idle instructions"
 )
 declare -A commands=(
     [test]="cargo test --workspace"
@@ -33,6 +33,7 @@ declare -A commands=(
     [autobahn]="bash scripts/autobahn.sh quick"
     [interop]="bash scripts/interop.sh"
     [fuzz]="bash scripts/fuzz.sh 20"
+    [soak]="bash scripts/soak.sh 60"
     [idle]="bash scripts/idle.sh"
     [instructions]="bash scripts/instructions.sh"
 )
