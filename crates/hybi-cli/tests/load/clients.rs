@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::io::{self, BufRead, Write};
 use std::process::{ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -46,6 +47,8 @@ pub(crate) struct Clients {
     process: Process,
     stdin: Mutex<ChildStdin>,
     asked: Arc<Mutex<Asked>>,
+    /// How often was asked. No number comes again: who has given up may still be answered.
+    questions: AtomicUsize,
     honest: Honest,
 }
 
@@ -128,6 +131,7 @@ impl Clients {
             process,
             stdin: Mutex::new(stdin),
             asked,
+            questions: AtomicUsize::new(0),
             honest: Honest::start().await,
         }
     }
@@ -140,7 +144,7 @@ impl Clients {
             let mut stdin = self.stdin.lock().unwrap();
             let mut asked = self.asked.lock().unwrap();
             asked.retain(|_, asker| !asker.is_closed());
-            let question = (0..).find(|number| !asked.contains_key(number)).unwrap();
+            let question = self.questions.fetch_add(1, Ordering::Relaxed);
             asked.insert(question, asker);
             let line = format!("{question} {count} {way:?} {url}\n");
             stdin
