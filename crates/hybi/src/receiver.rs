@@ -113,7 +113,12 @@ impl<S: Io> Receiver<S> {
     ) -> Poll<Result<Option<Event>>> {
         let before = (!link.driving).then(|| (link.is_ahead(), link.connection.buffered()));
         let event = match next(link) {
-            Some(event) => Poll::Ready(event.map(Some).map_err(Error::Protocol)),
+            Some(Ok(event)) => Poll::Ready(Ok(Some(event))),
+            Some(Err(error)) => {
+                // If writing has failed before, that is what is told.
+                link.fail(error);
+                Poll::Ready(link.verdict().map(|()| None))
+            }
             None if link.connection.state() == State::Closed => {
                 Poll::Ready(link.verdict().map(|()| None))
             }

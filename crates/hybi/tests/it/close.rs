@@ -185,6 +185,30 @@ async fn the_end_of_the_transport_without_a_close_is_an_error_once() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn of_a_violation_and_a_write_that_failed_before_it_one_is_told() {
+    for driven in [false, true] {
+        let script = Script::new()
+            .read(unmasked(&numbers(0..1)))
+            .write_error(ErrorKind::BrokenPipe);
+        let (ws, _log) = server(script);
+        let user = |mut ws: WebSocket<Script>| async move {
+            ws.send("lost").await?;
+            let first = ws.recv().await.unwrap_err();
+            assert!(matches!(first, Error::Io(_)), "{first}");
+            for _ in 0..2 {
+                let then = ws.recv().await.unwrap_err();
+                assert!(matches!(then, Error::Closed), "{then}");
+            }
+            Ok(())
+        };
+        match driven {
+            true => ends(drive(ws, user)).await.unwrap(),
+            false => ends(user(ws)).await.unwrap(),
+        }
+    }
+}
+
 /// Its deadline ends it: it is not asked again and again until then.
 #[tokio::test(start_paused = true)]
 async fn a_transport_that_fails_to_flush_after_the_close_and_is_silent_is_left_alone() {
