@@ -24,7 +24,7 @@ guard=(timeout --kill-after=10 120)
 
 if ! { install_debian nginx && install_debian haproxy && install_python hypercorn; }; then exit; fi
 nginx -v
-haproxy -v | head -n 1
+haproxy -v | sed -n 1p
 peers=()
 for peer in ws chromium; do if install_peer "$peer"; then peers+=("$peer"); fi; done
 if [ ! -s "$folder/both.pem" ]; then
