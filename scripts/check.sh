@@ -10,11 +10,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# What builds in target/debug and in folders of its own keeps two cores busy; the second row starts
-# programs, builds in target/release, and mostly waits.
+# What builds in target/debug keeps two cores busy; the second row starts programs, builds in
+# target/release and beside, and mostly waits.
 rows=(
-    "test clippy scalar bare coverage fmt features docs tree deny package shuttle miri"
-    "autobahn interop fuzz soak idle instructions"
+    "test clippy scalar bare coverage fmt features docs tree deny package miri"
+    "autobahn interop fuzz soak idle instructions shuttle"
 )
 declare -A commands=(
     [test]="cargo test --workspace"

@@ -144,8 +144,12 @@ fn hear(says: &[Say<'_>], server: bool, turn: &Turn, most: usize) {
     };
     let mut ours = end(server, usize::MAX).open();
     let mut theirs = open(roles.0, &[], usize::MAX, most);
-    let mut events = Vec::new();
+    let drain = usize::from(turn.write).max(1) * 1024;
+    let (mut events, mut sent) = (Vec::new(), Vec::new());
     for say in says {
+        while ours.is_full() {
+            write(&mut ours, drain, &mut sent);
+        }
         let event = say.event();
         let (our, their) = match &event {
             Event::Message(message) => {
@@ -176,15 +180,13 @@ fn hear(says: &[Say<'_>], server: bool, turn: &Turn, most: usize) {
         our.expect("there is room, and it is open");
         theirs.send(their).expect("it is open");
         events.push(event);
-        // Large ones leave as they are drained.
         if let Some(Event::Close(_)) = events.last() {
             break;
         }
     }
 
-    let mut sent = Vec::new();
     while ours.buffered() > 0 {
-        write(&mut ours, usize::from(turn.write).max(1) * 1024, &mut sent);
+        write(&mut ours, drain, &mut sent);
     }
     let (mut heard, mut verdict) = (Vec::new(), None);
     let mut ears = open(roles.1, &sent, usize::MAX, most + sent.len() / 256);
