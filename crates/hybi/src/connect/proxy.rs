@@ -253,7 +253,9 @@ impl Proxies {
             Self::Environment(matcher) => {
                 // The schemes that a matcher knows.
                 let scheme = if place.secure { "https" } else { "http" };
-                let uri = format!("{scheme}://{}/", authority(place));
+                // A name that ends with a dot is the same name.
+                let host = place.host.strip_suffix('.').unwrap_or(place.host);
+                let uri = format!("{scheme}://{}/", authority(Place { host, ..place }));
                 let uri = uri.parse().map_err(io::Error::other)?;
                 let proxy = matcher.intercept(&uri).map(Proxy::new);
                 Ok(proxy.transpose()?)
@@ -341,7 +343,12 @@ mod tests {
             assert_eq!(chosen(&proxies, host, false), plain, "{host}");
             assert_eq!(chosen(&proxies, host, true).as_deref(), Some("::1:1080"));
         }
-        for host in ["here.example", "a.here.example", "192.0.2.7", "2001:db8::1"] {
+        for host in [
+            "here.example",
+            "a.here.example.",
+            "192.0.2.7",
+            "2001:db8::1",
+        ] {
             assert_eq!(chosen(&proxies, host, false), None, "{host}");
             assert_eq!(chosen(&proxies, host, true), None, "{host}");
         }

@@ -164,6 +164,22 @@ async fn a_proxy_with_and_without_tls_of_its_own_leads_to_a_server_with_tls() {
 }
 
 #[tokio::test]
+async fn an_address_of_version_6_is_asked_for_in_brackets_and_verified_without() {
+    let authority = Authority::new();
+    let (to, mut requests) = serve(authority.server("2001:db8::1")).await;
+    let (port, mut asked) = proxy(None, to).await;
+    let there = Proxy::parse(&format!("http://proxy.test:{port}")).unwrap();
+    let client = client(&authority).proxy(there);
+    let _ws = echoes(client.connect("wss://[2001:DB8:0::1]/")).await;
+    let asked = asked.recv().await.unwrap();
+    assert!(asked.starts_with("CONNECT [2001:db8::1]:443 "), "{asked}");
+    let request = requests.recv().await.unwrap();
+    assert_eq!(request.headers()["host"], "[2001:db8::1]");
+    let error = ends(client.connect("wss://[2001:db8::2]/")).await;
+    assert!(matches!(error, Err(Error::Tls(_))), "{error:?}");
+}
+
+#[tokio::test]
 async fn whoever_cannot_be_trusted_of_a_proxy_and_a_server_is_named() {
     let [of_server, of_proxy] = [(); 2].map(|()| Authority::new());
     let (to, _requests) = serve(of_server.server("site.test")).await;
