@@ -14,7 +14,7 @@ cd "$(dirname "$0")/.."
 # target/release and beside, and mostly waits.
 rows=(
     "test clippy scalar bare coverage fmt features docs tree deny package miri"
-    "autobahn interop fuzz soak idle instructions shuttle"
+    "autobahn interop fuzz soak idle instructions shuttle systems"
 )
 declare -A commands=(
     [test]="cargo test --workspace"
@@ -24,6 +24,7 @@ declare -A commands=(
     [fmt]="cargo fmt --all --check"
     [clippy]="cargo clippy --workspace --all-targets --all-features -- -D warnings"
     [features]="bash scripts/features.sh"
+    [systems]="bash scripts/systems.sh"
     [docs]="RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace --all-features"
     [tree]="bash scripts/tree.sh"
     [deny]="bash scripts/deny.sh"

@@ -4,7 +4,6 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::task::{Context, Waker};
 
 use http::Uri;
@@ -48,6 +47,16 @@ pub(crate) type Locked<'a, S> = MutexGuard<'a, Link<S>>;
 /// Tells a connection from all others of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(u64);
+
+impl ConnectionId {
+    fn new() -> Self {
+        // Not every machine has an `AtomicU64`.
+        static LAST: std::sync::Mutex<u64> = std::sync::Mutex::new(0);
+        let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+        *last += 1;
+        Self(*last)
+    }
+}
 
 /// What the opening handshake has settled; by default there was none.
 #[derive(Debug, Default, PartialEq)]
@@ -189,15 +198,14 @@ impl<S: Io> Handle<S> {
         options: &Options,
         agreed: Agreed,
     ) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        let span = Span::new(id, client);
+        let id = ConnectionId::new();
+        let span = Span::new(id.0, client);
         let mut link = Link::new(io, client, read_ahead, options, span);
         link.agree(agreed.extensions, options);
         Self(Arc::new(Shared {
             link: Mutex::new(link),
             handles: AtomicUsize::new(1),
-            id: ConnectionId(id),
+            id,
             agreed: agreed.keep(),
         }))
     }

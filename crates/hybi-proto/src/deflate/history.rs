@@ -1,6 +1,6 @@
 //! The last bytes of plain text in one direction, which the next message may refer back to.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// What a direction remembers.
 #[derive(Debug)]
@@ -19,10 +19,13 @@ pub(super) struct Mark {
 
 impl History {
     pub(super) fn new() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
+        // Not every machine has an `AtomicU64`.
+        static LAST: Mutex<u64> = Mutex::new(0);
+        let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+        *last += 1;
         Self {
             mark: Mark {
-                id: NEXT.fetch_add(1, Ordering::Relaxed),
+                id: *last,
                 additions: 0,
             },
             bytes: Vec::new(),

@@ -10,7 +10,9 @@ use hybi_proto::queue::{Item, Overflow};
 use proptest::prelude::*;
 
 use crate::support::hex::Seen::{self, Binary, Error, Text};
-use crate::support::hex::{NOTHING, Ws, both, client, client_with, hex, server, server_with};
+use crate::support::hex::{
+    NOTHING, Ws, both, client, client_with, header, hex, server, server_with,
+};
 use crate::support::inflate::Reference;
 
 fn all() -> Deflate {
@@ -648,7 +650,7 @@ fn a_limit_of_nothing_and_one_of_all_there_is_are_kept() {
         let mut limits = Limits::default();
         limits.message = limit;
         let mut to = deflating(client_with(limits), &all());
-        let claim = to.events(["c2 7f 7f ff ff ff ff ff ff ff"]);
+        let claim = to.events([header(0xc2, isize::MAX as u64)]);
         assert_eq!(claim.len(), usize::from(limit == Some(0)));
     }
 }

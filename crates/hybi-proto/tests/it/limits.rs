@@ -84,14 +84,14 @@ fn the_default_limit_is_16_mib() {
 #[test]
 fn without_a_limit_the_largest_length_is_taken_and_nothing_allocated_for_it() {
     for mut ws in both_with(&limits(|limits| limits.message = None)) {
-        assert_eq!(ws.frames([header(0x82, i64::MAX as u64)]), NOTHING);
+        assert_eq!(ws.frames([header(0x82, isize::MAX as u64)]), NOTHING);
         assert_eq!(ws.events([vec![0_u8; 1000]]), NOTHING);
         assert!(ws.conn.is_midway());
         assert_eq!(ws.conn.state(), State::Open);
     }
     // Over fragments the sum would not fit a Vec.
     for ws in both_with(&limits(|limits| limits.message = None)) {
-        let frames = [frame(0x02, b"a"), header(0x80, i64::MAX as u64)];
+        let frames = [frame(0x02, b"a"), header(0x80, isize::MAX as u64)];
         let error = MessageTooBig {
             limit: isize::MAX as usize,
         };

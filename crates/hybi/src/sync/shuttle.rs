@@ -9,7 +9,7 @@
 //! - Tokio's semaphore and oneshot stay as they are, and are atomic here; they are tokio's to
 //!   check. Nothing of the hand-over is hidden by that: between a use of one of them and the next
 //!   step that others can see there is a lock of ours, taken or given back.
-//! - The number of a connection (`ConnectionId`) is counted by the standard library's atomic, for
+//! - The number of a connection (`ConnectionId`) is counted under the standard library's lock, for
 //!   it outlives a run, and nobody waits for it.
 //! - No time passes, so that no deadline does.
 

@@ -30,7 +30,7 @@ fn both() -> (WebSocket, WebSocket) {
 pub(crate) fn prose(len: usize) -> String {
     // With compressing it.
     fault::costs(len / 8);
-    let word = |at: usize| format!("{} words of number {at}, ", at * at % 97);
+    let word = |at: usize| format!("{} words of number {at}, ", at % 97 * at % 97);
     let mut prose: String = (0..=len / 12).map(word).collect();
     prose.truncate(len);
     prose

@@ -174,7 +174,7 @@ fn answers_with(bytes: usize) -> (Noted, Given) {
 }
 
 const KIB: usize = 1024;
-const ALL: usize = 1 << 40;
+const ALL: usize = usize::MAX >> 1;
 
 #[each_fault]
 async fn while_64_kib_are_queued_the_connection_is_not_read() {

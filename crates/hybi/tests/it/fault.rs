@@ -98,9 +98,8 @@ pub(crate) fn each_fault(judged: Judged, test: impl AsyncFn()) {
     block_on(&test);
     let undisturbed = RUN.take().unwrap_or_default();
     let operations = undisturbed.operations();
-    let stride = (operations.len() * undisturbed.work())
-        .div_ceil(WORK)
-        .max(1);
+    let work = operations.len() as u64 * undisturbed.work() as u64;
+    let stride = work.div_ceil(WORK).max(1) as usize;
     for fault in FAULTS {
         for &(transport, operation) in operations.iter().step_by(stride) {
             let hit = Hit {
@@ -116,7 +115,7 @@ pub(crate) fn each_fault(judged: Judged, test: impl AsyncFn()) {
 
 /// What all repetitions of a test may do, for each fault: so many operations, or 64 times as many
 /// bytes. To begin and to end takes as long as [`BEGIN`] of them.
-const WORK: usize = 1 << 16;
+const WORK: u64 = 1 << 16;
 const BEGIN: usize = 256;
 
 /// Runs to the end, in a runtime of its own, of which nothing is left then.
