@@ -4,6 +4,8 @@
 use std::convert::Infallible;
 use std::future::{poll_fn, ready};
 use std::io::ErrorKind;
+use std::pin::pin;
+use std::time::Duration;
 
 use ::h2::Reason;
 use ::h2::server::SendResponse;
@@ -20,6 +22,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::fault::{self, each_fault};
 use crate::support::{ends, settle};
@@ -412,6 +415,55 @@ async fn a_reset_of_the_stream_is_the_reset_of_a_connection() {
         Error::Io(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
         error => panic!("{error:?}"),
     }
+}
+
+/// RFC 9113 §6.8: GOAWAY names the last stream that its sender might have taken.
+#[each_fault]
+async fn a_server_that_goes_away_before_it_takes_the_request_may_be_asked_again() {
+    let (connect, mut theirs) = client();
+    tokio::spawn(async move {
+        // SETTINGS_ENABLE_CONNECT_PROTOCOL, and yes to the SETTINGS of the client.
+        let allowed = b"\0\0\x06\x04\0\0\0\0\0\0\x08\0\0\0\x01";
+        let taken = b"\0\0\0\x04\x01\0\0\0\0";
+        theirs
+            .write_all(&[&allowed[..], taken].concat())
+            .await
+            .unwrap();
+        settle().await;
+        // The last one was 0, and NO_ERROR.
+        let away = b"\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\0";
+        theirs.write_all(away).await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    let failed = ends(connect).await.unwrap_err();
+    assert!(failed.is_retryable(), "{failed:?}");
+    match failed {
+        Error::Io(error) => assert_eq!(error.kind(), ErrorKind::ConnectionAborted),
+        error => panic!("{error:?}"),
+    }
+}
+
+#[each_fault]
+async fn a_server_that_goes_away_serves_whom_it_has_taken_to_the_end() {
+    let (connect, theirs) = client();
+    let served = tokio::spawn(async move {
+        let service = |request| ready(Ok::<_, Infallible>(take(request).on_upgrade(echo)));
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder.enable_connect_protocol();
+        let io = TokioIo::new(fault::stream(theirs));
+        let mut connection = pin!(builder.serve_connection(io, service_fn(service)));
+        // Until the request is taken.
+        let _ = timeout(Duration::from_secs(1), connection.as_mut()).await;
+        connection.as_mut().graceful_shutdown();
+        connection.await
+    });
+    let mut ws = ends(connect).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    ws.send("still there?").await.unwrap();
+    assert_eq!(ends(ws.recv()).await.unwrap(), Some("still there?".into()));
+    let info = ends(ws.close(CloseCode::NORMAL, "")).await.unwrap();
+    assert!(info.clean);
+    let _ = ends(served).await.unwrap();
 }
 
 #[each_fault]

@@ -2,6 +2,7 @@
 //! paused clock, with a connector that leads to the test. A session tries for ever: where a fault has
 //! kept away what a test waits for, it may never come.
 
+use std::collections::HashSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,8 +12,8 @@ use std::time::Duration;
 use hybi::session::Event;
 use hybi::test::Frame;
 use hybi::{
-    Backoff, CloseCode, Connect, Error, Jitter, Message, Options, Overflow, Session, Stream,
-    Timeout, Uri, WebSocket, accept, connect,
+    Backoff, CloseCode, Connect, Deflate, Error, Jitter, Message, Options, Overflow, Session,
+    Stream, Timeout, Uri, WebSocket, accept, connect,
 };
 use tokio::io::{
     AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex,
@@ -46,13 +47,16 @@ impl Doors {
         comes(accept(stream)).await.unwrap()
     }
 
-    /// Answers the next one who knocks with this head.
-    async fn refuse(&mut self, head: &str) {
+    /// Answers the next one who knocks with this head, and gives what it has asked for.
+    async fn refuse(&mut self, head: &str) -> String {
         let (_, mut stream) = self.knock().await;
-        let mut request = [0; 1024];
-        assert!(stream.read(&mut request).await.unwrap() > 0);
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            assert!(stream.read_buf(&mut request).await.unwrap() > 0);
+        }
         let response = format!("HTTP/1.1 {head}\r\nContent-Length: 0\r\n\r\n");
         stream.write_all(response.as_bytes()).await.unwrap();
+        String::from_utf8(request).unwrap()
     }
 }
 
@@ -115,6 +119,36 @@ async fn closes(
 
 async fn hears(ws: &mut WebSocket<DuplexStream>, text: &str) {
     assert_eq!(comes(ws.recv()).await.unwrap(), Some(Message::from(text)));
+}
+
+/// With a server that refuses it, so that each attempt shows its request.
+#[each_fault]
+async fn each_attempt_asks_for_the_same_with_a_fresh_key() {
+    let (connect, mut doors) = to("ws://a.example/chat?room=1", 64 << 10);
+    let connect = connect
+        .protocol("v1")
+        .bearer_auth("secret")
+        .options(Options::new().deflate(Deflate::new().client_max_window_bits(10)));
+    let mut session = connect.reconnect(seconds());
+    let mut asked = Vec::new();
+    let mut keys = HashSet::new();
+    for _ in 0..3 {
+        let (_, request) = tokio::join!(down(&mut session), doors.refuse("503 Not Now"));
+        let key = |line: &&str| line.starts_with("Sec-WebSocket-Key: ");
+        let (key, rest) = request.lines().partition::<Vec<_>, _>(key);
+        assert!(keys.insert(key.concat()), "{request}");
+        asked.push(rest.join("\n"));
+    }
+    for line in [
+        "GET /chat?room=1 HTTP/1.1",
+        "Authorization: Bearer secret",
+        "Sec-WebSocket-Protocol: v1",
+        "permessage-deflate; server_max_window_bits=12; client_max_window_bits=10",
+    ] {
+        assert!(asked[0].contains(line), "{}", asked[0]);
+    }
+    assert_eq!(asked[0], asked[1]);
+    assert_eq!(asked[0], asked[2]);
 }
 
 #[each_fault]
@@ -207,7 +241,7 @@ async fn retry_after_is_honored_in_seconds_and_as_a_date_but_not_beyond_a_bound(
     ] {
         let (mut session, mut doors) = session(seconds().initial(SECOND));
         let head = format!("{status}\r\n{headers}");
-        let (down, ()) = tokio::join!(down(&mut session), doors.refuse(&head));
+        let (down, _) = tokio::join!(down(&mut session), doors.refuse(&head));
         let (low, high) = (expected * SECOND, (expected + 1) * SECOND);
         assert!(down.1 >= low && down.1 <= high, "{head}: {:?}", down.1);
         let begin = Instant::now();
@@ -260,7 +294,7 @@ async fn what_is_not_worth_a_retry_ends_the_session() {
         "501 What",
     ] {
         let (mut session, mut doors) = session(seconds());
-        let (end, ()) = tokio::join!(comes(session.recv()), doors.refuse(head));
+        let (end, _) = tokio::join!(comes(session.recv()), doors.refuse(head));
         assert!(matches!(end, Err(Error::Handshake(_))), "{end:?}");
     }
 }
@@ -328,7 +362,7 @@ async fn a_server_that_hangs_up_on_everybody_does_not_keep_a_session_from_the_ot
 async fn a_server_that_wants_to_be_left_alone_is_passed_over() {
     let (session, mut doors) = session(seconds());
     let mut session = session.fallback("ws://b.example/");
-    let (first, ()) = tokio::join!(
+    let (first, _) = tokio::join!(
         down(&mut session),
         doors.refuse("503 Busy\r\nRetry-After: 100")
     );
