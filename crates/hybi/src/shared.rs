@@ -216,12 +216,15 @@ impl<S: Io> Handle<S> {
 
     /// One more handle, if the last one has not gone yet.
     pub(crate) fn of(shared: Arc<Shared<S>>) -> Option<Self> {
-        let more = |handles: usize| (handles > 0).then_some(handles + 1);
-        let handles = &shared.handles;
-        handles
-            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, more)
-            .ok()?;
-        Some(Self(shared))
+        let mut seen = shared.handles.load(Ordering::Relaxed);
+        while seen > 0 {
+            let (more, count) = (seen + 1, &shared.handles);
+            match count.compare_exchange_weak(seen, more, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return Some(Self(shared)),
+                Err(now) => seen = now,
+            }
+        }
+        None
     }
 
     pub(crate) fn lock(&self) -> Locked<'_, S> {

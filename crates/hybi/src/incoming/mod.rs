@@ -246,7 +246,7 @@ impl Incoming {
         let deadline = self.options.get().handshake_timeout;
         Reject {
             door: self.handshake.door,
-            response,
+            response: Box::new(response),
             deadline,
         }
     }
@@ -268,7 +268,7 @@ impl Incoming {
 #[must_use = "a client is rejected when this is awaited"]
 pub struct Reject {
     door: Door<Stream>,
-    response: Response<Bytes>,
+    response: Box<Response<Bytes>>,
     deadline: Option<std::time::Duration>,
 }
 
@@ -292,7 +292,7 @@ impl IntoFuture for Reject {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let refuse = pin!(self.door.refuse(self.response));
+            let refuse = pin!(self.door.refuse(*self.response));
             exchange::within(self.deadline, refuse).await
         })
     }

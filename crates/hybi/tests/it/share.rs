@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use hybi::test::{Frame, Script};
@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::cancel::poll_times;
 use crate::fault::each_fault;
-use crate::support::{Peer, ends, numbers, pair_with, server, server_with, settle, unmasked};
+use crate::support::{Flag, Peer, ends, numbers, pair_with, server, server_with, settle, unmasked};
 
 const _: () = {
     const fn is_sender<T: Clone + Send + Sync + 'static>() {}
@@ -645,19 +645,13 @@ async fn who_flushes_does_not_hold_off_the_deadline_of_a_message_in_progress() {
     ends(flushing).await.unwrap().unwrap_err();
 }
 
-struct Nothing;
-
-impl Wake for Nothing {
-    fn wake(self: Arc<Self>) {}
-}
-
 #[each_fault(counts)]
 async fn who_has_flushed_is_not_remembered() {
     let (ws, _log) = server(Script::new());
     let (sender, _receiver) = ws.split();
     let mut tasks = Vec::new();
     for _ in 0..100 {
-        let task = Arc::new(Nothing);
+        let task = Arc::new(Flag::default());
         let waker = Waker::from(task.clone());
         sender.feed("x").unwrap();
         let flush = pin!(sender.flush());

@@ -139,8 +139,9 @@ pub(crate) struct OwnWaker<F> {
     flag: Arc<Flag>,
 }
 
+/// A waker of its own: whether it was woken, and who is woken then.
 #[derive(Default)]
-struct Flag(Mutex<(bool, Option<Waker>)>);
+pub(crate) struct Flag(Mutex<(bool, Option<Waker>)>);
 
 impl Wake for Flag {
     fn wake(self: Arc<Self>) {
