@@ -3,7 +3,7 @@
 use crate::fault::{self, each_fault};
 use std::time::Duration;
 
-use hybi::{Client, Error, Forwarded, HandshakeError, Options, Server, Timeout};
+use hybi::{Error, Forwarded, HandshakeError, Options, Server, Timeout};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::TcpStream;
 
@@ -169,7 +169,7 @@ async fn silent(victim: &Victim, count: usize) -> Vec<TcpStream> {
 /// A client is served that comes from this address.
 #[cfg(target_os = "linux")]
 async fn serves_from(victim: &Victim, address: [u8; 4]) -> super::Outcome {
-    let client = Client::new().local_address(std::net::IpAddr::from(address));
+    let client = hybi::Client::new().local_address(std::net::IpAddr::from(address));
     let served = async {
         let mut ws = client.connect(format!("ws://{}", victim.addr)).await?;
         ws.send("here").await?;
