@@ -39,7 +39,7 @@ pub(crate) async fn run(args: Serve, program: &str) -> Status {
             return Status::Failed;
         }
     };
-    greet(&server, &args, program);
+    let greeting = greeting(&server, &args, program);
     if let Some(tls) = tls {
         server = server.tls(tls);
     }
@@ -48,7 +48,16 @@ pub(crate) async fn run(args: Serve, program: &str) -> Status {
         .origins(origins(&args))
         .fallback(|request: Request<()>| plain(&request))
         .serve_until(|ws, _request| echo(ws), stop.wish());
+    let until_twice = async {
+        match greeting {
+            Ok(greeting) => greet(&greeting),
+            Err(error) => complain("the address is not known", &error),
+        }
+        twice(&mut again).await;
+    };
     tokio::select! {
+        // Paths that cannot be served are told at once, and then there is nothing to greet for.
+        biased;
         ended = serving => match ended {
             Ok(_) => Status::Done,
             Err(error) => {
@@ -57,7 +66,7 @@ pub(crate) async fn run(args: Serve, program: &str) -> Status {
             }
         },
         // Who asks twice does not want to wait for the clients.
-        () = twice(&mut again) => Status::Done,
+        () = until_twice => Status::Done,
     }
 }
 
@@ -181,37 +190,35 @@ fn text(status: StatusCode, body: &'static str) -> Response<&'static str> {
     response
 }
 
-fn greet(server: &Server, args: &Serve, program: &str) {
-    let lines = match (&args.unix, server.local_addr()) {
-        (Some(path), _) => {
-            let path = path.display().to_string();
-            format!(
-                "hybi echoes at the Unix socket {path}\n\
-                 type in another terminal: {program} connect --unix {path} ws://localhost/\n"
-            )
-        }
-        (None, Ok(address)) => {
-            let at = reachable(address);
-            let (ws, http) = match args.tls_cert {
-                Some(_) => ("wss", "https"),
-                None => ("ws", "http"),
-            };
-            let broadcasts = args
-                .broadcast
-                .iter()
-                .map(|path| format!("hybi broadcasts at {ws}://{at}{path}\n"));
-            format!(
-                "hybi echoes at {ws}://{at}/\n{}\
-                 open in a browser: {http}://{at}/\n\
-                 or type in another terminal: {program} connect {ws}://{at}/\n",
-                broadcasts.collect::<String>()
-            )
-        }
-        (None, Err(error)) => return complain("the address is not known", &error),
+fn greeting(server: &Server, args: &Serve, program: &str) -> Result<String, Error> {
+    if let Some(path) = &args.unix {
+        let path = path.display();
+        return Ok(format!(
+            "hybi echoes at the Unix socket {path}\n\
+             type in another terminal: {program} connect --unix {path} ws://localhost/\n"
+        ));
+    }
+    let at = reachable(server.local_addr()?);
+    let (ws, http) = match args.tls_cert {
+        Some(_) => ("wss", "https"),
+        None => ("ws", "http"),
     };
+    let broadcasts = args
+        .broadcast
+        .iter()
+        .map(|path| format!("hybi broadcasts at {ws}://{at}{path}\n"));
+    Ok(format!(
+        "hybi echoes at {ws}://{at}/\n{}\
+         open in a browser: {http}://{at}/\n\
+         or type in another terminal: {program} connect {ws}://{at}/\n",
+        broadcasts.collect::<String>()
+    ))
+}
+
+fn greet(greeting: &str) {
     let mut out = io::stdout().lock();
     // Nobody has to read this: a server whose stdout is closed goes on.
-    let _ = writeln!(out, "{lines}Ctrl-C stops");
+    let _ = writeln!(out, "{greeting}Ctrl-C stops");
     let _ = out.flush();
 }
 

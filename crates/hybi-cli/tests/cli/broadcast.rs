@@ -43,6 +43,23 @@ fn what_is_sent_to_a_broadcast_path_goes_to_all_who_are_there_and_to_nobody_else
 }
 
 #[test]
+fn a_broadcast_path_that_cannot_be_served_is_told_and_nobody_is_invited() {
+    for (paths, told) in [
+        (
+            ["/chat", "/rooms/{name"],
+            "the route \"/rooms/{name\" cannot be added",
+        ),
+        (["/chat", "/chat"], "the route \"/chat\" cannot be added"),
+    ] {
+        let broadcasts = paths.map(|path| format!("--broadcast={path}"));
+        let ended = Hybi::start(&["serve", "--port=0", &broadcasts[0], &broadcasts[1]]).end();
+        assert_eq!(ended.status, Some(1), "{ended:?}");
+        assert!(ended.stderr.contains(told), "{ended:?}");
+        assert_eq!(ended.stdout, [""; 0]);
+    }
+}
+
+#[test]
 fn who_does_not_read_a_broadcast_is_closed_with_1013_and_the_others_are_not_held_up() {
     let (_server, address) = Hybi::serve(&["--broadcast", "/chat", "--write-timeout", "0"]);
     let mut reader = member(address, "/chat");

@@ -76,7 +76,8 @@ impl PathParams {
 impl Server {
     /// Serves a path with a handler, as [`serve`](Self::serve) would, when the server
     /// [runs](Self::run). `/rooms/{room}` has a parameter, see [`PathParams`], and `/{*rest}` takes
-    /// whatever follows. The query is not part of the path.
+    /// whatever follows. The query is not part of the path. A path that cannot be one, or is there
+    /// twice, is told when the server is to run.
     #[must_use]
     pub fn route<F, Fut>(mut self, path: &str, handler: F) -> Self
     where
